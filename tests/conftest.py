@@ -1,0 +1,3 @@
+"""Fixtures that every test file shares."""
+
+from __future__ import annotations
