@@ -1,0 +1,169 @@
+"""
+The settings: `settings.ERPNEXT_BRIDGE` as frozen values, read each time they are used.
+
+Nothing here is cached, so `override_settings` works in tests. A misspelled key is an error with the known
+keys in it. Whether the values make sense together is what `checks.py` asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
+
+from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
+
+DEFAULT_SITE = "default"
+
+ClientAuth = Literal["post", "basic", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """One ERPNext installation, as the settings name it."""
+
+    alias: str
+    """The key in `SITES`; stored with connections and writes."""
+    url: str
+    """Where the site answers, without a trailing slash: `https://erp.example.com`."""
+    title: str = ""
+    """What people read on pages; the host of `url` when empty."""
+    client_id: str = ""
+    """Client ID of the OAuth Client that an ERPNext administrator made for this project."""
+    client_secret: str = field(default="", repr=False)
+    """Its client secret; empty for a public client."""
+    client_auth: ClientAuth = "post"
+    """How the client authenticates at the token endpoint. Frappe up to 16.4 takes `Basic` for an API key."""
+    scope: str = "openid all"
+    """Scopes to ask for, separated by blanks."""
+    redirect_uri: str = ""
+    """The exact redirect URI registered at ERPNext; built from the request when empty."""
+    api_key: str = field(default="", repr=False)
+    """API key of the service account."""
+    api_secret: str = field(default="", repr=False)
+    """API secret of the service account."""
+    username: str = ""
+    """User name of a service account that logs in by password instead of an API key."""
+    password: str = field(default="", repr=False)
+    """Its password."""
+    version: int | None = None
+    """Major Frappe version (15 or 16); asked of the site when None."""
+    time_zone: str | None = None
+    """IANA name of the site's time zone; asked of the site when None."""
+
+    @property
+    def label(self) -> str:
+        return self.title or urlsplit(self.url).netloc
+
+    @property
+    def can_connect(self) -> bool:
+        """Whether users can connect accounts of their own here."""
+        return bool(self.client_id)
+
+    @property
+    def has_service_account(self) -> bool:
+        return bool(self.api_key and self.api_secret) or bool(self.username and self.password)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BridgeSettings:
+    """`ERPNEXT_BRIDGE`, with the defaults filled in; each field is the key in upper case."""
+
+    sites: Mapping[str, Site]
+    """`SITES`: alias → site; a mapping of `URL`, `CLIENT_ID`, `CLIENT_SECRET`… for each."""
+    token_keys: tuple[str, ...] = field(default=(), repr=False)
+    """`TOKEN_KEYS`: Fernet keys that encrypt tokens; the first one encrypts, all decrypt."""
+    timeout: tuple[float, float] = (5.0, 30.0)
+    """`TIMEOUT`: seconds to wait for a connection, and for an answer."""
+    page_size: int = 500
+    """`PAGE_SIZE`: rows asked for in one list request when a queryset is walked."""
+    max_branches: int = 8
+    """`MAX_BRANCHES`: list requests that one nested OR may become."""
+    max_members: int = 5000
+    """`MAX_MEMBERS`: names that one inner query may put into an `in` filter."""
+    refresh_margin: float = 60.0
+    """`REFRESH_MARGIN`: seconds before its expiry at which an access token is refreshed."""
+    state_ttl: float = 600.0
+    """`STATE_TTL`: seconds in which a started connect must come back."""
+    write_attempts: int = 10
+    """`WRITE_ATTEMPTS`: deliveries of a background write before a person has to look."""
+    write_lease: float = 300.0
+    """`WRITE_LEASE`: seconds after which a delivery that was not heard of counts as crashed."""
+    write_backoff: tuple[float, float] = (2.0, 600.0)
+    """`WRITE_BACKOFF`: seconds before the first retry of a write, and the longest wait."""
+    write_queue: str | None = None
+    """`WRITE_QUEUE`: Celery queue for writes; Celery's default queue when None."""
+
+    def site(self, alias: str = DEFAULT_SITE) -> Site:
+        """Return the site called `alias`. ImproperlyConfigured, with the known ones, when there is none."""
+        try:
+            return self.sites[alias]
+        except KeyError:
+            known = ", ".join(map(repr, self.sites)) or "none"
+            raise ImproperlyConfigured(
+                f"ERPNEXT_BRIDGE['SITES'] has no site {alias!r} (known: {known}). Add it there."
+            ) from None
+
+
+_SITE_KEYS = {f.name.upper(): f.name for f in fields(Site) if f.name != "alias"}
+_KEYS = {f.name.upper(): f.name for f in fields(BridgeSettings)}
+
+
+def get_settings() -> BridgeSettings:
+    """Return the settings as they are now. ImproperlyConfigured when a key is unknown."""
+    raw = getattr(django_settings, "ERPNEXT_BRIDGE", None)
+    if not isinstance(raw, Mapping):
+        raise ImproperlyConfigured(
+            "The setting ERPNEXT_BRIDGE is missing. Set it to a dict with 'SITES' and 'TOKEN_KEYS'."
+        )
+    values = _known(raw, _KEYS, "ERPNEXT_BRIDGE")
+    sites = values.get("sites") or {}
+    values["sites"] = {alias: _site(alias, value) for alias, value in sites.items()}
+    for name in ("token_keys", "timeout", "write_backoff"):
+        if isinstance(values.get(name), list):
+            values[name] = tuple(values[name])
+    return BridgeSettings(**values)
+
+
+def get_site(alias: str = DEFAULT_SITE) -> Site:
+    """Return the site called `alias` as the settings name it now."""
+    return get_settings().site(alias)
+
+
+def site_from_url(value: str) -> dict[str, Any]:
+    """
+    Return a `SITES` entry for one environment value.
+
+    The value is `https://CLIENT_ID:CLIENT_SECRET@erp.example.com?scope=openid+all&version=15`: the
+    credentials of the OAuth Client as user and password, anything else of `Site` in the query string.
+    """
+    parts = urlsplit(value)
+    host = parts.netloc.rpartition("@")[2]
+    entry: dict[str, Any] = {"URL": urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))}
+    if parts.username:
+        entry["CLIENT_ID"] = unquote(parts.username)
+    if parts.password:
+        entry["CLIENT_SECRET"] = unquote(parts.password)
+    for key, values in parse_qs(parts.query).items():
+        entry[key.upper()] = int(values[-1]) if key == "version" else values[-1]
+    return entry
+
+
+def _site(alias: str, raw: Any) -> Site:
+    where = f"ERPNEXT_BRIDGE['SITES'][{alias!r}]"
+    if isinstance(raw, str):
+        raw = site_from_url(raw)
+    if not isinstance(raw, Mapping):
+        raise ImproperlyConfigured(f"{where} must be a dict with 'URL', or a URL.")
+    values = _known(raw, _SITE_KEYS, where)
+    values["url"] = str(values.get("url") or "").rstrip("/")
+    return Site(alias=alias, **values)
+
+
+def _known(raw: Mapping[str, Any], keys: Mapping[str, str], where: str) -> dict[str, Any]:
+    unknown = [key for key in raw if key not in keys]
+    if unknown:
+        raise ImproperlyConfigured(f"{where} has no key {unknown[0]!r}. Known keys: {', '.join(sorted(keys))}.")
+    return {keys[key]: value for key, value in raw.items()}

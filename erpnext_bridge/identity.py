@@ -1,0 +1,105 @@
+"""
+Whose rights a request to ERPNext carries.
+
+An identity names a Django user or a service account at one site. It holds no secret, so querysets and
+writes can carry, pickle and store it. The *ambient* identity is what the code being run acts as; it is
+captured when a queryset is built and never looked up when one is evaluated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar, Token
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from erpnext_bridge.conf import DEFAULT_SITE
+from erpnext_bridge.errors import NotConnected
+
+if TYPE_CHECKING:
+    from django.contrib.auth.base_user import AbstractBaseUser
+    from django.contrib.auth.models import AnonymousUser
+
+    User = AbstractBaseUser | AnonymousUser
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A user's connection, or the service account, at one site."""
+
+    site: str
+    """Alias of the site."""
+    user_pk: str | None
+    """Primary key of the Django user as text; None for the service account."""
+
+    @classmethod
+    def for_user(cls, user: User, site: str = DEFAULT_SITE) -> Identity:
+        """Return the identity of a signed-in user. NotConnected for an anonymous one."""
+        if user is None or user.pk is None:
+            raise NotConnected("Nobody is signed in. Sign the user in before using their ERPNext connection.")
+        return cls(site, str(user.pk))
+
+    @classmethod
+    def service(cls, site: str = DEFAULT_SITE) -> Identity:
+        """Return the identity of the site's service account."""
+        return cls(site, None)
+
+    @property
+    def is_service(self) -> bool:
+        return self.user_pk is None
+
+    def __str__(self) -> str:
+        who = "service account" if self.is_service else f"user {self.user_pk}"
+        return f"{who} at site {self.site!r}"
+
+
+AmbientIdentity = Callable[[str], Identity | None]
+"""Site alias → identity, or None when nobody acts."""
+
+_ambient: ContextVar[AmbientIdentity | None] = ContextVar("erpnext_bridge_identity", default=None)
+
+
+def ambient_identity(site: str = DEFAULT_SITE) -> Identity | None:
+    """Return the identity that the running code acts as at a site, or None."""
+    resolve = _ambient.get()
+    return resolve(site) if resolve is not None else None
+
+
+def set_ambient(resolve: AmbientIdentity | None) -> Token[AmbientIdentity | None]:
+    """Set the ambient identity; undo it with `reset_ambient`. For middleware; use `acting_as` elsewhere."""
+    return _ambient.set(resolve)
+
+
+def reset_ambient(token: Token[AmbientIdentity | None]) -> None:
+    _ambient.reset(token)
+
+
+def user_identity(get_user: Callable[[], Any]) -> AmbientIdentity:
+    """Return an ambient identity that asks for the user only when a queryset is built."""
+
+    def resolve(site: str) -> Identity | None:
+        user = get_user()
+        return Identity.for_user(user, site) if user is not None and user.pk is not None else None
+
+    return resolve
+
+
+@contextmanager
+def acting_as(who: User | Identity) -> Iterator[None]:
+    """
+    Build the querysets and documents inside the block as this user, or as this identity.
+
+    A user acts at every site; an `Identity` at its own site only.
+    """
+    if isinstance(who, Identity):
+        identity = who
+        token = set_ambient(lambda site: identity if site == identity.site else None)
+    else:
+        user = who
+        Identity.for_user(user)
+        token = set_ambient(user_identity(lambda: user))
+    try:
+        yield
+    finally:
+        reset_ambient(token)
