@@ -1,0 +1,3 @@
+"""A Frappe-like server inside the process, for development and tests."""
+
+from __future__ import annotations
