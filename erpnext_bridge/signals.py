@@ -1,0 +1,59 @@
+"""
+What the app tells a project: signals, and the log lines that our own receivers make of them.
+
+No signal and no line carries a token, a key, a code, a query string or a body.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.dispatch import Signal, receiver
+
+logger = logging.getLogger("erpnext_bridge")
+
+connected = Signal()
+"""A user connected. Provides `connection`, and `replaced`: the ERPNext user it was for before, or ""."""
+
+refreshed = Signal()
+"""A connection has new tokens. Provides `connection`."""
+
+needs_reconnect = Signal()
+"""The site refused a connection's tokens for good. Provides `connection`, and `reason`: text for its user."""
+
+disconnected = Signal()
+"""A connection is deleted here. Provides `connection` (without a row), and `revoked`: whether ERPNext confirmed."""
+
+request_sent = Signal()
+"""
+A request to ERPNext is over. Provides `method`, `path` (without its query string), `status` (None when no
+answer came), `seconds`, and `identity` (None while a user is connecting).
+"""
+
+
+@receiver(connected)
+def log_connected(*, connection: Any, replaced: str, **_: Any) -> None:
+    logger.info("Connected: %s%s", connection, f" (before: {replaced})" if replaced else "")
+
+
+@receiver(refreshed)
+def log_refreshed(*, connection: Any, **_: Any) -> None:
+    logger.info("Refreshed: %s", connection)
+
+
+@receiver(needs_reconnect)
+def log_needs_reconnect(*, connection: Any, reason: str, **_: Any) -> None:
+    logger.warning("Needs to connect again: %s: %s", connection, reason)
+
+
+@receiver(disconnected)
+def log_disconnected(*, connection: Any, revoked: bool, **_: Any) -> None:
+    logger.info("Disconnected: %s (%s)", connection, "revoked" if revoked else "revocation not confirmed")
+
+
+@receiver(request_sent)
+def log_request_sent(
+    *, method: str, path: str, status: int | None, seconds: float, identity: Any, **_: Any
+) -> None:
+    logger.debug("%s %s: %s in %.0f ms as %s", method, path, status or "no answer", seconds * 1000, identity)
