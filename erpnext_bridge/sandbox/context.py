@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -36,12 +36,20 @@ class Site:
     offset: timedelta = timedelta()
     """How far the site's clock is ahead of the machine's."""
 
+    @classmethod
+    def open(cls, world: World, version: int = 15, base_url: str = "") -> Site:
+        """A site of its own, filled with the world."""
+        zone = ZoneInfo(world.time_zone)
+        offset = _offset(world.today, zone)
+        now = (datetime.now(zone) + offset).strftime(TIME_FORMAT)
+        return cls(world, version, world.store(version, now), base_url, offset=offset)
+
     def __post_init__(self) -> None:
         self.zone = ZoneInfo(self.world.time_zone)
 
     @property
     def frappe_version(self) -> str:
-        return self.world.apps.get("frappe") or {15: "15.55.1", 16: "16.4.1"}[self.version]
+        return self.world.installed_apps(self.version)["frappe"]["version"]
 
     def clock(self) -> datetime:
         return datetime.now(self.zone) + self.offset
@@ -52,6 +60,12 @@ class Site:
 
     def today(self) -> str:
         return self.now_text()[:10]
+
+
+def _offset(today: str | None, zone: ZoneInfo) -> timedelta:
+    if today is None:
+        return timedelta()
+    return date.fromisoformat(today) - datetime.now(zone).date()
 
 
 @dataclass
