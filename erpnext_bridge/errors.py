@@ -71,6 +71,11 @@ class NotConnected(ERPNextBridgeError):
         "Not connected to ERPNext. Send the user to the connect page, or name an identity with for_user()."
     )
 
+    def __init__(self, *messages: str, site: str = "", **request: Any) -> None:
+        super().__init__(*messages, **request)
+        self.site = site
+        """Alias of the site to connect to, "" when the raiser did not know."""
+
 
 class NeedsReconnect(NotConnected):
     """The site refused the connection's tokens for good."""
