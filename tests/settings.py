@@ -21,6 +21,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.staticfiles",
     "erpnext_bridge",
+    "tests.erp",
 ]
 
 MIDDLEWARE = [

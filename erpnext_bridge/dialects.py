@@ -1,0 +1,47 @@
+"""What Frappe's versions say differently in a list request, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """How one major version of Frappe reads filters and fields of a v1 list."""
+
+    version: int
+    like_escapes: bool
+    """Whether a backslash in `like` takes the meaning from `%`, `_` and itself; otherwise it is a literal."""
+    null_equals: bool
+    """Whether `= null` means IS NULL; v15 makes it mean every row, no row or today's, by field type."""
+    empty_like: bool
+    """Whether `like ""` finds the empty texts alone; on v15 it finds NULL as well."""
+    trims_members: bool
+    """Whether `in` strips the blanks around each member, so that a padded name is never found."""
+    count_field: Any
+    """The entry of `fields` that counts the rows as `n`."""
+
+
+V15 = Dialect(
+    version=15,
+    like_escapes=False,
+    null_equals=False,
+    empty_like=False,
+    trims_members=True,
+    count_field="count(name) as n",
+)
+V16 = Dialect(
+    version=16,
+    like_escapes=True,
+    null_equals=True,
+    empty_like=True,
+    trims_members=False,
+    # v16 refuses functions as strings (frappe/database/query.py), v15 refuses the dict.
+    count_field={"COUNT": "name", "as": "n"},
+)
+
+
+def dialect_for(version: int) -> Dialect:
+    """Return the dialect of a major version; older versions than 15 are read as 15, newer than 16 as 16."""
+    return V15 if version <= 15 else V16

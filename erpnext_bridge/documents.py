@@ -1,0 +1,425 @@
+"""
+`Document` and `ChildDocument`: Django models of DocTypes, read and written at ERPNext.
+
+    class Customer(Document):
+        customer_name = models.CharField(max_length=140)
+
+    class SalesOrder(Document):                       # DocType "Sales Order"
+        customer = Link(Customer)
+
+    class SalesOrderItem(ChildDocument, parent=SalesOrder, fieldname="items"):
+        qty = models.FloatField()
+
+A class names its DocType by its own name, split at the capitals; `class ToDo(Document, doctype="ToDo")` says
+another one. No table is ever made for it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+from zoneinfo import ZoneInfo
+
+from django.db import models
+from django.db.models.base import ModelBase
+from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
+
+from erpnext_bridge import values
+from erpnext_bridge.access import SiteAccess, open_site
+from erpnext_bridge.conf import DEFAULT_SITE
+from erpnext_bridge.errors import Conflict, NotConnected, UnsupportedQuery
+from erpnext_bridge.fields import LinkField
+from erpnext_bridge.identity import Identity, ambient_identity
+from erpnext_bridge.query import ErpManager
+
+if TYPE_CHECKING:
+    from erpnext_bridge.models import DocumentWrite
+
+_WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
+_SET_BY_FRAPPE = frozenset({"name", "owner", "creation", "modified", "modified_by", "docstatus", "idx"})
+"""Columns that a client cannot write as values (frappe/model/document.py sets them)."""
+
+_SET_ON_CHILDREN = _SET_BY_FRAPPE | {"parent", "parenttype", "parentfield"}
+
+
+class Docstatus(models.IntegerChoices):
+    """Where a submittable document stands."""
+
+    DRAFT = 0, "Draft"
+    SUBMITTED = 1, "Submitted"
+    CANCELLED = 2, "Cancelled"
+
+
+class DocumentBase(ModelBase):
+    """Makes each class unmanaged, names its DocType, and ties child rows to their parent."""
+
+    def __new__(
+        cls,
+        name: str,
+        bases: tuple[type, ...],
+        attrs: dict[str, Any],
+        *,
+        doctype: str | None = None,
+        parent: Any = None,
+        fieldname: str | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        meta = attrs.get("Meta")
+        abstract = getattr(meta, "abstract", False)
+        inherited = [base.Meta for base in bases if meta is None and hasattr(base, "Meta")]
+        parents = (meta,) if meta is not None else tuple(inherited[:1])
+        options = {"managed": False, "abstract": abstract, "base_manager_name": "objects"}
+        attrs["Meta"] = type("Meta", parents, options)
+        if not abstract:
+            attrs.setdefault("doctype", doctype or _WORD.sub(" ", name))
+        if parent is not None:
+            attrs |= _child_attrs(name, parent, fieldname)
+        return super().__new__(cls, name, bases, attrs, **kwargs)
+
+
+def _child_attrs(name: str, parent: Any, fieldname: str | None) -> dict[str, Any]:
+    if not fieldname:
+        raise TypeError(f"{name} names its parent, but not the Table field it is in. Add fieldname='items'.")
+    parent_doctype = getattr(parent, "doctype", None)
+    if parent_doctype is None:
+        raise TypeError(f"{name}: parent must be a Document class, defined before its child rows.")
+    link = LinkField(
+        parent, related_name=fieldname, db_column="parent", null=False, blank=False, editable=False
+    )
+    return {"parent": link, "parent_doctype": parent_doctype, "parent_fieldname": fieldname}
+
+
+class BaseDocument(models.Model, metaclass=DocumentBase):
+    """What documents and child rows share: the columns that every DocType has, and how rows become instances."""
+
+    doctype: ClassVar[str] = ""
+    """Name of the DocType."""
+    site: ClassVar[str] = DEFAULT_SITE
+    """Alias of the site that the documents are at, where no identity says it."""
+
+    name = models.CharField(max_length=140, primary_key=True, blank=True, editable=False)
+    owner = models.CharField(max_length=140, blank=True, editable=False)
+    creation = models.DateTimeField(null=True, blank=True, editable=False)
+    modified = models.DateTimeField(null=True, blank=True, editable=False)
+    modified_by = models.CharField(max_length=140, blank=True, editable=False)
+    docstatus = models.IntegerField(choices=Docstatus.choices, default=Docstatus.DRAFT, editable=False)
+    idx = models.IntegerField(default=0, editable=False)
+
+    objects: ClassVar[ErpManager] = ErpManager()
+
+    class Meta:
+        abstract = True
+
+    erp_identity: Identity | None = None
+    """Whose rights this instance is read and saved with."""
+
+    def __str__(self) -> str:
+        return self.name or f"new {self.doctype}"
+
+    @classmethod
+    def from_wire(
+        cls,
+        row: Mapping[str, Any],
+        decoders: Iterable[tuple[str, str, Callable[[Any], Any]]],
+        identity: Identity | None,
+        zone: ZoneInfo,
+    ) -> Self:
+        """
+        Return the instance for a row: fieldname → value as Frappe sent it.
+
+        A whole document comes without the fields that are empty (frappe/utils/response.py leaves NULL out); a list
+        row comes without the fields this user may not see, which stay deferred.
+        """
+        whole = "doctype" in row
+        known = [
+            (attname, decode(row.get(column)))
+            for attname, column, decode in decoders
+            if whole or column in row
+        ]
+        instance = cls.from_db(None, [attname for attname, _ in known], [value for _, value in known])
+        instance._state.db = None
+        instance.erp_identity = identity
+        instance._remember(row)
+        if whole:
+            instance._fill_children(row, zone)
+        return instance
+
+    def _remember(self, row: Mapping[str, Any]) -> None:
+        """Keep the values as they are at ERPNext, so that saving sends only what changed."""
+        self._loaded = {
+            field.attname: self.__dict__.get(field.attname) for field in self._meta.concrete_fields
+        }
+        self._modified = row.get("modified")
+
+    def _fill_children(self, row: Mapping[str, Any], zone: ZoneInfo) -> None:
+        for fieldname, child in child_tables(type(self)).items():
+            if fieldname not in row:
+                continue
+            decoders = _decoders(child, zone)
+            children = [child.from_wire(each, decoders, self.erp_identity, zone) for each in row[fieldname]]
+            _cache_children(self, fieldname, sorted(children, key=lambda each: each.idx))
+
+
+class Document(BaseDocument):
+    """A document of a DocType. Instances act with the rights they were read with."""
+
+    class Meta:
+        abstract = True
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        rows = {name: kwargs.pop(name) for name in child_tables(type(self)) if name in kwargs}
+        super().__init__(*args, **kwargs)
+        self._new_rows: dict[str, list[Any]] = {name: list(given) for name, given in rows.items()}
+
+    # Writing now.
+
+    def save_base(
+        self,
+        raw: bool = False,
+        force_insert: Any = False,
+        force_update: bool = False,
+        using: str | None = None,
+        update_fields: Any = None,
+    ) -> None:
+        """
+        Create the document, or send the fields that changed.
+
+        Raises Conflict when somebody else saved it since it was read, and ValidationRefused with ERPNext's messages
+        when ERPNext does not take it.
+        """
+        created = self._state.adding
+        sender = type(self)
+        signal = {
+            "sender": sender,
+            "instance": self,
+            "raw": raw,
+            "using": using,
+            "update_fields": update_fields,
+        }
+        pre_save.send(**signal)
+        access = self._access()
+        if created:
+            self._take(access.client.create(self.doctype, self.creation_payload()), access)
+        else:
+            self._send_changes(access, update_fields)
+        post_save.send(created=created, **signal)
+
+    save_base.alters_data = True  # type: ignore[attr-defined]
+
+    def delete(self, using: str | None = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]:
+        """Delete the document at ERPNext, which refuses it while others link to it."""
+        pre_delete.send(sender=type(self), instance=self, using=using, origin=self)
+        self._access().client.delete(self.doctype, self.name)
+        post_delete.send(sender=type(self), instance=self, using=using, origin=self)
+        return 1, {self._meta.label: 1}
+
+    delete.alters_data = True  # type: ignore[attr-defined]
+
+    def submit(self) -> None:
+        """Submit the document: its values are final from then on."""
+        access = self._access()
+        self._take(access.client.submit(self.doctype, self.name), access)
+
+    submit.alters_data = True  # type: ignore[attr-defined]
+
+    def cancel(self) -> None:
+        """Cancel the submitted document."""
+        access = self._access()
+        self._take(access.client.cancel(self.doctype, self.name), access)
+
+    cancel.alters_data = True  # type: ignore[attr-defined]
+
+    def call(self, method: str, **arguments: Any) -> Any:
+        """Call a whitelisted method of the document and return its answer."""
+        wire = {name: values.plain(value) for name, value in arguments.items()}
+        return self._access().client.call_document(self.doctype, self.name, method, **wire)
+
+    call.alters_data = True  # type: ignore[attr-defined]
+
+    # Writing in the background.
+
+    def save_later(self, *, user: Any = None, submit: bool = False) -> DocumentWrite:
+        """
+        Create the document, or send its changes, after the current transaction commits.
+
+        `user` says whose rights the write carries, where the instance does not. With `submit`, the document is
+        submitted once it is created.
+        """
+        if self._state.adding:
+            return self._later("create", user, payload=self.creation_payload(), submit=submit)
+        if submit:
+            raise UnsupportedQuery(
+                "save_later(submit=True) is for new documents. Save it, then call submit_later()."
+            )
+        return self._later("update", user, payload=self.changes(), base_modified=self._modified)
+
+    save_later.alters_data = True  # type: ignore[attr-defined]
+
+    def submit_later(self, *, user: Any = None) -> DocumentWrite:
+        """Submit the document in the background."""
+        return self._later("submit", user)
+
+    submit_later.alters_data = True  # type: ignore[attr-defined]
+
+    def cancel_later(self, *, user: Any = None) -> DocumentWrite:
+        """Cancel the document in the background."""
+        return self._later("cancel", user)
+
+    cancel_later.alters_data = True  # type: ignore[attr-defined]
+
+    def delete_later(self, *, user: Any = None) -> DocumentWrite:
+        """Delete the document in the background."""
+        return self._later("delete", user)
+
+    delete_later.alters_data = True  # type: ignore[attr-defined]
+
+    def _later(self, action: str, user: Any, **promise: Any) -> DocumentWrite:
+        from erpnext_bridge import writes
+
+        identity = Identity.for_user(user, self._site()) if user is not None else self._identity()
+        return writes.enqueue(action, identity, self.doctype, name=self.name or "", **promise)
+
+    # Payloads.
+
+    def creation_payload(self) -> dict[str, Any]:
+        """Return the fields of a new document as Frappe wants them, with its child rows."""
+        payload = _payload(self, self._zone(), _SET_BY_FRAPPE)
+        if self.name:
+            payload["name"] = self.name
+        for fieldname, rows in self._new_rows.items():
+            payload[fieldname] = [_row_payload(row, self._zone()) for row in rows]
+        return payload
+
+    def changes(self) -> dict[str, Any]:
+        """Return the fields that differ from what was read, as Frappe wants them."""
+        zone = self._zone()
+        return {
+            field.column: values.to_wire(field, self.__dict__[field.attname], zone)
+            for field in self._meta.concrete_fields
+            if field.column not in _SET_BY_FRAPPE
+            and field.attname in self.__dict__
+            and self.__dict__[field.attname] != self._loaded.get(field.attname)
+        }
+
+    def _send_changes(self, access: SiteAccess, update_fields: Any) -> None:
+        changed = self.changes()
+        if update_fields is not None:
+            chosen = {self._meta.get_field(name).column for name in update_fields}
+            changed = {column: value for column, value in changed.items() if column in chosen}
+        if not changed:
+            return
+        if self._modified is not None:
+            # Byte for byte: Frappe compares the text (frappe/model/document.py check_if_latest).
+            changed["modified"] = self._modified
+        try:
+            answer = access.client.update(self.doctype, self.name, changed)
+        except Conflict as conflict:
+            conflict.document = type(self)._default_manager.acting_as(self._identity()).get(pk=self.name)
+            raise
+        self._take(answer, access)
+
+    def _take(self, answer: Any, access: SiteAccess) -> None:
+        """Take over the document as ERPNext answered it, with what it filled in."""
+        if not isinstance(answer, Mapping):
+            return
+        zone = access.facts.time_zone
+        for attname, column, decode in _decoders(type(self), zone):
+            if column in answer:
+                setattr(self, attname, decode(answer[column]))
+        self._state.adding = False
+        self._new_rows = {}
+        self._remember(answer)
+        self._prefetched_objects_cache: dict[str, Any] = {}
+        self._fill_children(answer, zone)
+
+    # Whose rights.
+
+    def _identity(self) -> Identity:
+        identity = self.erp_identity or ambient_identity(self._site())
+        if identity is None:
+            raise NotConnected(
+                f"This {type(self).__name__} acts as nobody. Build it inside acting_as(user), "
+                "or read it with for_user(request.user)."
+            )
+        return identity
+
+    def _access(self) -> SiteAccess:
+        self.erp_identity = self._identity()
+        return open_site(self.erp_identity)
+
+    def _zone(self) -> ZoneInfo:
+        return open_site(self._identity()).facts.time_zone
+
+    @classmethod
+    def _site(cls) -> str:
+        return cls.site
+
+    _loaded: Mapping[str, Any] = {}
+    _modified: str | None = None
+
+
+class ChildDocument(BaseDocument):
+    """A row of a Table field of a document: `class SalesOrderItem(ChildDocument, parent=SalesOrder, fieldname="items")`."""
+
+    parent_doctype: ClassVar[str] = ""
+    """DocType of the documents that the rows are in."""
+    parent_fieldname: ClassVar[str] = ""
+    """Table field that holds the rows."""
+
+    parenttype = models.CharField(max_length=140, blank=True, editable=False)
+    parentfield = models.CharField(max_length=140, blank=True, editable=False)
+
+    class Meta:
+        abstract = True
+        ordering = ["idx"]
+
+    def save_base(self, *args: Any, **kwargs: Any) -> None:
+        raise UnsupportedQuery(f"A row of {self.parent_doctype} is saved with its document. Save that one.")
+
+    def delete(self, *args: Any, **kwargs: Any) -> Any:
+        raise UnsupportedQuery(f"A row of {self.parent_doctype} is deleted with its document.")
+
+
+def child_tables(model: type[models.Model]) -> dict[str, type[ChildDocument]]:
+    """Return Table field → model of its rows, for the child rows that are declared."""
+    return {
+        child.parent_fieldname: child
+        for relation in model._meta.related_objects
+        if issubclass(child := relation.related_model, ChildDocument) and relation.field.name == "parent"
+    }
+
+
+def _decoders(model: type[models.Model], zone: ZoneInfo) -> list[tuple[str, str, Callable[[Any], Any]]]:
+    return [
+        (field.attname, field.column, values.decoder(field, zone)) for field in model._meta.concrete_fields
+    ]
+
+
+def _payload(instance: BaseDocument, zone: ZoneInfo, skip: frozenset[str]) -> dict[str, Any]:
+    """Return the fields that were given; what is left empty gets ERPNext's own default."""
+    return {
+        field.column: values.to_wire(field, value, zone)
+        for field in instance._meta.concrete_fields
+        if field.column not in skip
+        and (value := getattr(instance, field.attname)) is not None
+        and (value != field.get_default() or value)
+    }
+
+
+def _row_payload(row: Any, zone: ZoneInfo) -> dict[str, Any]:
+    if isinstance(row, ChildDocument):
+        return _payload(row, zone, _SET_ON_CHILDREN)
+    return {name: values.plain(value) for name, value in row.items()}
+
+
+def _cache_children(document: BaseDocument, fieldname: str, rows: list[Any]) -> None:
+    """Fill `document.items.all()`, as prefetch_related() would."""
+    manager = getattr(document, fieldname)
+    queryset = manager.get_queryset()
+    queryset._result_cache = rows
+    queryset._prefetch_done = True
+    if not hasattr(document, "_prefetched_objects_cache"):
+        document._prefetched_objects_cache = {}
+    document._prefetched_objects_cache[fieldname] = queryset

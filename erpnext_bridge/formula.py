@@ -1,0 +1,172 @@
+"""
+Conditions on one document, as boolean logic with two values.
+
+SQL has three: a comparison with NULL is neither true nor false, and `NOT` keeps it so. A formula has the
+NULLs worked out: each literal says by `null_ok` whether a NULL field satisfies it. A negation is built by
+taking the complement of every leaf (`lookups.py`), so no formula holds a NOT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """A test of one field: true of a row when its value passes `test`, or is NULL and `null_ok` is set."""
+
+    fieldname: str
+    """Column of the DocType."""
+    kind: str
+    """How Frappe compares the column: one of the kinds in `lookups.py`."""
+    test: str
+    """Name of the test: one of the tests in `lookups.py`."""
+    value: Any = None
+    """What to compare with, as Frappe wants it on the wire; a tuple of those for `in` and `not_in`."""
+    null_ok: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """True when every part is; the empty one is always true."""
+
+    parts: tuple[Formula, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """True when one part is; the empty one is never true."""
+
+    parts: tuple[Formula, ...] = ()
+
+
+Formula = Literal | And | Or
+
+TRUE = And()
+FALSE = Or()
+
+Matcher = Callable[[Literal, Any], bool]
+"""Whether a row with this value satisfies a literal."""
+
+
+def all_of(parts: Iterable[Formula]) -> Formula:
+    """Return the conjunction, flattened; a field that some part needs not NULL is not NULL in all."""
+    flat = list(dict.fromkeys(_flatten(parts, And)))
+    if FALSE in flat:
+        return FALSE
+    not_null = {part.fieldname for part in flat if isinstance(part, Literal) and not part.null_ok}
+    tight = [
+        replace(part, null_ok=False) if isinstance(part, Literal) and part.fieldname in not_null else part
+        for part in flat
+    ]
+    stronger = {
+        part.fieldname for part in tight if isinstance(part, Literal) and part.test not in ("any", "none")
+    }
+    kept = [part for part in dict.fromkeys(tight) if not _is_not_null(part) or part.fieldname not in stronger]
+    if any(isinstance(part, Literal) and part.test == "none" and not part.null_ok for part in kept):
+        return FALSE
+    return kept[0] if len(kept) == 1 else And(tuple(kept))
+
+
+def any_of(parts: Iterable[Formula]) -> Formula:
+    """Return the disjunction, flattened; "or is NULL" moves into the tests of the same field."""
+    flat = list(dict.fromkeys(_flatten(parts, Or)))
+    if TRUE in flat:
+        return TRUE
+    null = {
+        part.fieldname for part in flat if isinstance(part, Literal) and part.test == "none" and part.null_ok
+    }
+    widened = {
+        part.fieldname
+        for part in flat
+        if isinstance(part, Literal) and part.fieldname in null and part.test != "none"
+    }
+    kept = [
+        replace(part, null_ok=True) if isinstance(part, Literal) and part.fieldname in widened else part
+        for part in flat
+        if not (isinstance(part, Literal) and part.test == "none" and part.fieldname in widened)
+    ]
+    if any(isinstance(part, Literal) and part.test == "any" and part.null_ok for part in kept):
+        return TRUE
+    kept = list(dict.fromkeys(kept))
+    return kept[0] if len(kept) == 1 else Or(tuple(kept))
+
+
+def flat(kind: type[And] | type[Or], parts: Iterable[Formula]) -> Formula:
+    """Return the parts joined as they are, without any of them being changed."""
+    found = tuple(dict.fromkeys(_flatten(parts, kind)))
+    absorbing, neutral = (FALSE, TRUE) if kind is And else (TRUE, FALSE)
+    if absorbing in found:
+        return absorbing
+    kept = tuple(part for part in found if part != neutral)
+    return kept[0] if len(kept) == 1 else kind(kept)
+
+
+def literals(formula: Formula) -> Iterator[Literal]:
+    """Yield each literal of a formula, left to right."""
+    if isinstance(formula, Literal):
+        yield formula
+        return
+    for part in formula.parts:
+        yield from literals(part)
+
+
+def substitute(formula: Formula, change: Callable[[Literal], Formula]) -> Formula:
+    """Return the formula with each literal replaced by what `change` makes of it."""
+    if isinstance(formula, Literal):
+        return change(formula)
+    join = all_of if isinstance(formula, And) else any_of
+    return join(substitute(part, change) for part in formula.parts)
+
+
+def branches(formula: Formula, limit: int) -> list[tuple[Literal | Or, ...]] | None:
+    """
+    Return conjunctions whose union is the formula, or None when more than `limit` would be needed.
+
+    Each is a tuple of literals with at most one Or among them, and that one holds literals only: what a
+    Frappe list request can say with `filters` and `or_filters`.
+    """
+    parts = formula.parts if isinstance(formula, And) else (formula,)
+    fixed: list[Literal | Or] = [part for part in parts if isinstance(part, Literal)]
+    groups = [part for part in parts if isinstance(part, Or)]
+    simple = [group for group in groups if all(isinstance(part, Literal) for part in group.parts)]
+    kept = max(simple, key=lambda group: len(group.parts), default=None)
+    spread = [group for group in groups if group is not kept]
+    if kept is not None:
+        fixed.append(kept)
+    if not spread:
+        return [tuple(fixed)]
+    found: list[tuple[Literal | Or, ...]] = []
+    for choice in product(*(group.parts for group in spread)):
+        combined = all_of([*fixed, *choice])
+        if combined == FALSE:
+            continue
+        inner = branches(combined, limit - len(found))
+        if inner is None or len(found) + len(inner) > limit:
+            return None
+        found.extend(inner)
+    return found
+
+
+def matches(formula: Formula, row: Mapping[str, Any], passes: Matcher) -> bool:
+    """Return whether a row satisfies the formula; `passes` judges each value."""
+    if isinstance(formula, And):
+        return all(matches(part, row, passes) for part in formula.parts)
+    if isinstance(formula, Or):
+        return any(matches(part, row, passes) for part in formula.parts)
+    return passes(formula, row[formula.fieldname])
+
+
+def _flatten(parts: Iterable[Formula], kind: type[And] | type[Or]) -> Iterator[Formula]:
+    for part in parts:
+        if isinstance(part, kind):
+            yield from _flatten(part.parts, kind)
+        else:
+            yield part
+
+
+def _is_not_null(part: Formula) -> bool:
+    return isinstance(part, Literal) and part.test == "any" and not part.null_ok

@@ -1,0 +1,324 @@
+"""
+Django's lookups as tests of one column, and each test as the Frappe filters that say it.
+
+A test that Frappe cannot say exactly is said wider, and the rows are tested again here (`passes`). What was
+measured on Frappe 15.55.1 and 16.4.1 about NULL, `like` and `in` is in `docs/queries.md`.
+
+Text is compared as the site's collation does: case, accents and trailing blanks do not count. The
+case-sensitive lookups (`contains`, `startswith`, `endswith`) are pushed as `like` and tested again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+from erpnext_bridge import collation, values
+from erpnext_bridge.dialects import Dialect
+from erpnext_bridge.formula import FALSE, TRUE, And, Formula, Literal, Or, flat
+
+TEXT = "text"
+"""Nullable text, in which NULL and '' differ."""
+BLANK = "blank"
+"""Text of a field that is declared without `null=True`: NULL and '' both read as '', as Frappe treats them."""
+LINK = "link"
+"""The name of another document; '' and NULL both mean that there is none."""
+NUMBER = "number"
+"""Whole numbers and Check; the columns are NOT NULL."""
+DECIMAL = "decimal"
+"""Float, Currency and Percent; the columns are NOT NULL."""
+DATE = "date"
+"""Date, Datetime and Time; nullable."""
+STAMP = "stamp"
+"""`creation` and `modified`: Datetime, never NULL and compared without IFNULL."""
+NAME = "name"
+"""The primary key: text that is never NULL."""
+
+NEVER_NULL = frozenset({NUMBER, DECIMAL, STAMP, NAME, BLANK})
+"""Kinds without NULL: Frappe declares the columns NOT NULL with a default, or the NULLs read as ''."""
+TEXTS = frozenset({TEXT, BLANK, LINK, NAME})
+
+COMPLEMENTS = {
+    "eq": "ne",
+    "in": "not_in",
+    "lt": "gte",
+    "lte": "gt",
+    "contains": "not_contains",
+    "icontains": "not_icontains",
+    "startswith": "not_startswith",
+    "istartswith": "not_istartswith",
+    "endswith": "not_endswith",
+    "iendswith": "not_iendswith",
+    "in_query": "not_in_query",
+}
+COMPLEMENTS |= {other: test for test, other in COMPLEMENTS.items()}
+
+LOOKUPS = {
+    "exact": "eq",
+    "iexact": "eq",
+    "in": "in",
+    "gt": "gt",
+    "gte": "gte",
+    "lt": "lt",
+    "lte": "lte",
+    "contains": "contains",
+    "icontains": "icontains",
+    "startswith": "startswith",
+    "istartswith": "istartswith",
+    "endswith": "endswith",
+    "iendswith": "iendswith",
+}
+"""Django's lookup → test. `isnull` and `range` are built from these; every other lookup is refused."""
+
+PATTERNS = {
+    "contains": "%{}%",
+    "startswith": "{}%",
+    "endswith": "%{}",
+}
+"""Case-sensitive pattern test → its `like` pattern; the same with an `i` before it ignores case."""
+
+_OPERATORS = {
+    "eq": "=",
+    "ne": "!=",
+    "lt": "<",
+    "lte": "<=",
+    "gt": ">",
+    "gte": ">=",
+    "in": "in",
+    "not_in": "not in",
+}
+
+# Frappe wraps the column in IFNULL for these operators (frappe/model/db_query.py), so that a NULL row
+# passes: a second filter takes it away again where it must not.
+_PASSES_NULL = frozenset({"ne", "lt", "lte", "not_in"})
+
+Filter = tuple[str, str, Any]
+"""fieldname, operator, value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What Frappe is asked for one literal."""
+
+    filters: tuple[Filter, ...]
+    """All of them must hold; none asks for every row."""
+    exact: bool = True
+    """Whether they ask for just the literal's rows; otherwise for more, and `passes` decides."""
+
+
+def leaf(
+    kind: str, fieldname: str, test: str, value: Any, *, negated: bool, null_ok: bool = False
+) -> Formula:
+    """
+    Return the formula of a comparison that is true (or, `negated`, false).
+
+    NULL is neither, as in SQL, unless `null_ok` is set.
+    """
+    if test == "in" and not value:
+        return TRUE if negated else FALSE
+    if negated:
+        test = COMPLEMENTS[test]
+    if value == "" and kind != NAME and test in ("eq", "ne"):
+        return _leaf_empty(kind, fieldname, test, null_ok=null_ok)
+    return Literal(fieldname, kind, test, value, null_ok)
+
+
+def _leaf_empty(kind: str, fieldname: str, test: str, *, null_ok: bool) -> Formula:
+    """Compare with '': a link is never that, and the text of a field without NULL is that when it is not set."""
+    if kind == LINK:
+        return FALSE if test == "eq" else not_null(kind, fieldname)
+    if test == "ne":
+        return Literal(fieldname, kind, "set", None, null_ok)
+    return Literal(fieldname, kind, "unset") if kind == BLANK else Literal(fieldname, kind, "eq", "", null_ok)
+
+
+def is_null(kind: str, fieldname: str) -> Formula:
+    return FALSE if kind in NEVER_NULL else Literal(fieldname, kind, "none", null_ok=True)
+
+
+def not_null(kind: str, fieldname: str) -> Formula:
+    return TRUE if kind in NEVER_NULL else Literal(fieldname, kind, "any")
+
+
+def prepare(formula: Formula, dialect: Dialect) -> Formula:
+    """Return the formula with each literal split that one set of filters cannot say, in this dialect."""
+    if isinstance(formula, Literal):
+        return _split(formula, dialect)
+    # Not joined by any_of(), which would fold "or NULL" into the literal it was split from.
+    return flat(type(formula), (prepare(part, dialect) for part in formula.parts))
+
+
+def push(literal: Literal, dialect: Dialect) -> Pushed:
+    """Return the filters for a literal, as narrow as the dialect allows."""
+    if literal.test in ("any", "none", "set", "unset"):
+        return _push_presence(literal, dialect)
+    base = literal.test.removeprefix("not_").removeprefix("i")
+    if base in PATTERNS:
+        return _push_pattern(literal, PATTERNS[base], dialect)
+    if literal.kind == TEXT and literal.value == "" and literal.test == "eq":
+        return _push_empty(literal, dialect)
+    filters: tuple[Filter, ...] = ((literal.fieldname, _OPERATORS[literal.test], _wire(literal.value)),)
+    if literal.test in _PASSES_NULL and not literal.null_ok:
+        filters += _presence(literal)
+    return Pushed(filters)
+
+
+def passes(literal: Literal, value: Any) -> bool:
+    """Return whether a row with this value, as Frappe sent it, satisfies the literal."""
+    if value is None and literal.kind == BLANK:
+        value = ""
+    if value is None or (literal.kind == LINK and value == ""):
+        return literal.null_ok
+    if literal.test.startswith("not_"):
+        return not _TESTS[literal.test.removeprefix("not_")](literal, value)
+    return _TESTS[literal.test](literal, value)
+
+
+def _split(literal: Literal, dialect: Dialect) -> Formula:
+    """Split off "or NULL" where no operator says it, and members that `in` would mangle."""
+    natively_null = literal.test in ("none", "any") or literal.test in _PASSES_NULL
+    natively_null |= literal.test.startswith("not_") or literal.kind in NEVER_NULL
+    if literal.null_ok and not natively_null:
+        plain = replace(literal, null_ok=False)
+        return flat(Or, [_split(plain, dialect), _null(literal)])
+    if literal.test in ("in", "not_in"):
+        return _split_members(literal, dialect)
+    return literal
+
+
+def _split_members(literal: Literal, dialect: Dialect) -> Formula:
+    odd = tuple(member for member in literal.value if _is_odd(literal, member, dialect))
+    if not odd:
+        return literal
+    plain = tuple(member for member in literal.value if member not in odd)
+    negated = literal.test == "not_in"
+    name, kind, null_ok = literal.fieldname, literal.kind, literal.null_ok
+    parts = [leaf(kind, name, "eq", member, negated=negated, null_ok=null_ok) for member in odd]
+    parts.append(leaf(kind, name, "in", plain, negated=negated, null_ok=null_ok))
+    return flat(And if negated else Or, (prepare(part, dialect) for part in parts))
+
+
+def _is_odd(literal: Literal, member: Any, dialect: Dialect) -> bool:
+    """Whether `in` reads a member differently than `=` does."""
+    if literal.kind == DECIMAL:
+        # v15 compares the text "100.000000000" with "100" in `not in`, and so finds every row.
+        return literal.test == "not_in" and not dialect.null_equals
+    if literal.kind not in TEXTS or not isinstance(member, str):
+        return False
+    return member == "" or (dialect.trims_members and member != member.strip())
+
+
+def _null(literal: Literal) -> Literal:
+    return Literal(literal.fieldname, literal.kind, "none", null_ok=True)
+
+
+def _presence(literal: Literal) -> tuple[Filter, ...]:
+    """Return the filter that takes NULL rows away."""
+    if literal.kind in NEVER_NULL:
+        return ()
+    if literal.kind == TEXT:
+        # `like` is the one text operator without IFNULL on both versions.
+        return ((literal.fieldname, "like", "%"),)
+    return ((literal.fieldname, "is", "set"),)
+
+
+def _push_presence(literal: Literal, dialect: Dialect) -> Pushed:
+    name, kind = literal.fieldname, literal.kind
+    if literal.test in ("set", "unset"):
+        return Pushed(((name, "is", "set" if literal.test == "set" else "not set"),))
+    if literal.test == "any":
+        return Pushed(() if literal.null_ok else _presence(literal))
+    if kind == TEXT and dialect.null_equals:
+        return Pushed(((name, "=", None),))
+    return Pushed(((name, "is", "not set"),), exact=kind != TEXT)
+
+
+def _push_empty(literal: Literal, dialect: Dialect) -> Pushed:
+    if dialect.empty_like:
+        return Pushed(((literal.fieldname, "like", ""),))
+    return Pushed(((literal.fieldname, "is", "not set"), (literal.fieldname, "like", "%")))
+
+
+def _push_pattern(literal: Literal, pattern: str, dialect: Dialect) -> Pushed:
+    text = str(literal.value)
+    wild = "%" in text or "_" in text
+    if dialect.like_escapes:
+        text = _escaped(text)
+        wild = False
+    negated = literal.test.startswith("not_")
+    cased = not literal.test.removeprefix("not_").startswith("i")
+    if literal.value == "":
+        # Every text holds the empty one, and none is without it.
+        return Pushed(() if literal.null_ok else _presence(literal), exact=not negated)
+    if negated and (wild or cased):
+        # `not like` of a wider pattern would lose rows: every row is asked for, and tested here.
+        return Pushed(() if literal.null_ok else _presence(literal), exact=False)
+    operator = "not like" if negated else "like"
+    filters: tuple[Filter, ...] = ((literal.fieldname, operator, pattern.format(text)),)
+    if negated and not literal.null_ok:
+        filters += _presence(literal)
+    return Pushed(filters, exact=not wild and not cased)
+
+
+def _wire(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _compare(relation: Callable[[Any, Any], bool]) -> Callable[[Literal, Any], bool]:
+    def test(literal: Literal, value: Any) -> bool:
+        key = _KEYS[literal.kind]
+        return relation(key(value), key(literal.value))
+
+    return test
+
+
+_KEYS: dict[str, Callable[[Any], Any]] = {
+    TEXT: collation.sort_key,
+    BLANK: collation.sort_key,
+    LINK: collation.sort_key,
+    NAME: collation.sort_key,
+    NUMBER: int,
+    DECIMAL: lambda value: Decimal(str(value)),
+    DATE: lambda value: values.canonical(str(value)),
+    STAMP: lambda value: values.canonical(str(value)),
+}
+"""Kind → what to compare in place of a value, so that two spellings of one value are equal."""
+
+
+def _like(pattern: str) -> Callable[[Literal, Any], bool]:
+    def test(literal: Literal, value: Any) -> bool:
+        return collation.like(PATTERNS[pattern].format(_escaped(literal.value)), value, escape=True)
+
+    return test
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def _is_member(literal: Literal, value: Any) -> bool:
+    key = _KEYS[literal.kind]
+    return key(value) in {key(member) for member in literal.value}
+
+
+_TESTS: dict[str, Callable[[Literal, Any], bool]] = {
+    "any": lambda literal, value: True,
+    "none": lambda literal, value: False,
+    "set": lambda literal, value: value != "",
+    "unset": lambda literal, value: value == "",
+    "eq": _compare(lambda left, right: left == right),
+    "ne": _compare(lambda left, right: left != right),
+    "lt": _compare(lambda left, right: left < right),
+    "lte": _compare(lambda left, right: left <= right),
+    "gt": _compare(lambda left, right: left > right),
+    "gte": _compare(lambda left, right: left >= right),
+    "in": _is_member,
+    "contains": lambda literal, value: literal.value in value,
+    "startswith": lambda literal, value: value.startswith(literal.value),
+    "endswith": lambda literal, value: value.endswith(literal.value),
+    "icontains": _like("contains"),
+    "istartswith": _like("startswith"),
+    "iendswith": _like("endswith"),
+}

@@ -1,0 +1,364 @@
+"""
+Querysets of documents: Django's own, with a query that is read at ERPNext instead of a database.
+
+The identity, whose rights the requests carry, is part of the query: every clone, related lookup and instance
+has it from there. Building a queryset sends nothing; neither does its `repr()`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
+
+from django.core.exceptions import FieldError
+from django.db import models
+from django.db.models.query import BaseIterable, ModelIterable, QuerySet
+from django.db.models.sql import Query
+
+from erpnext_bridge.access import SiteAccess, open_site
+from erpnext_bridge.compiler import Compiled, Compiler
+from erpnext_bridge.conf import DEFAULT_SITE, get_settings
+from erpnext_bridge.dialects import dialect_for
+from erpnext_bridge.errors import NotConnected, UnsupportedQuery
+from erpnext_bridge.explaining import explain_selection
+from erpnext_bridge.identity import Identity, ambient_identity
+from erpnext_bridge.plan import Selection
+from erpnext_bridge.reading import Reader, Row
+from erpnext_bridge.values import decoder
+
+if TYPE_CHECKING:
+    from erpnext_bridge.documents import BaseDocument
+
+_D = TypeVar("_D", bound=models.Model, covariant=True)
+
+
+class ErpQuery(Query):
+    """A query that knows whose rights it carries, and whose compiler speaks to ERPNext."""
+
+    identity: Identity | None = None
+
+    def get_compiler(self, using: str | None = None, connection: Any = None, elide_empty: bool = True) -> Any:
+        return ErpCompiler(self)
+
+    def get_count(self, using: str) -> int:
+        return ErpCompiler(self).count()
+
+    def has_results(self, using: str) -> bool:
+        return ErpCompiler(self).exists()
+
+    def get_aggregation(self, using: str, aggregate_exprs: Any) -> NoReturn:
+        names = ", ".join(aggregate_exprs)
+        raise UnsupportedQuery(
+            f"aggregate({names}) is not supported. Use count(), or sum the values in Python."
+        )
+
+    def explain(self, using: str, format: str | None = None, **options: Any) -> str:
+        report = ErpCompiler(self).explain()
+        if format == "json":
+            return json.dumps(report, indent=2, default=str)
+        return "\n".join(_explain_lines(report))
+
+    def __str__(self) -> str:
+        # Django's builds SQL here; this one must be printable without a site.
+        doctype = getattr(self.model, "doctype", "")
+        who = str(self.identity) if self.identity else "nobody"
+        return f"{doctype} as {who}, {len(self.where.children)} condition(s)"
+
+
+class ErpCompiler:
+    """Runs one query: what Django's iterables and `Query` ask of a compiler, and no more."""
+
+    def __init__(self, query: ErpQuery) -> None:
+        self.query = query
+
+    def compile(self) -> Compiled:
+        return Compiler(self.query, self._access().facts.time_zone).compile()
+
+    def count(self) -> int:
+        return self._reader().count(self.compile().selection)
+
+    def exists(self) -> bool:
+        return self._reader().exists(self.compile().selection)
+
+    def explain(self) -> dict[str, Any]:
+        selection = self.compile().selection
+        name = self.whole_document(selection)
+        return explain_selection(selection, self._reader(), whole_document=name)
+
+    def rows(self, compiled: Compiled) -> Iterator[Row]:
+        """Yield the rows; the documents with their child rows when the query is `get(pk=…)` alone."""
+        selection = compiled.selection
+        name = self.whole_document(selection)
+        if name is None:
+            return self._reader().rows(selection)
+        row = self._reader().document(selection.doctype, name)
+        return iter([row] if row is not None else [])
+
+    def results_iter(
+        self,
+        results: Any = None,
+        tuple_expected: bool = False,
+        chunked_fetch: bool = False,
+        chunk_size: int = 0,
+    ) -> Iterator[tuple[Any, ...]]:
+        """Yield the values of each row, in the order that values() or values_list() asked for."""
+        compiled = self.compile()
+        zone = self._access().facts.time_zone
+        decoders = [(field.column, decoder(field, zone)) for field in compiled.fields]
+        order = self._value_positions()
+        for row in self._reader().rows(compiled.selection):
+            found = [decode(row.get(column)) for column, decode in decoders]
+            yield tuple(found[position] for position in order) if order else tuple(found)
+
+    def whole_document(self, selection: Selection) -> str | None:
+        """Return the name when reading that one document answers the query."""
+        query = self.query
+        everything = query.default_cols and not query.get_select_mask()
+        sliced_away = selection.start > 0 or selection.stop == 0
+        if not everything or sliced_away or selection.parent is not None:
+            return None
+        return selection.single_name()
+
+    def _value_positions(self) -> list[int]:
+        """Return the positions in `select` of what is asked for, which may name a column twice."""
+        selected = self.query.selected
+        return [] if selected is None else [each for each in selected.values() if isinstance(each, int)]
+
+    def _access(self) -> SiteAccess:
+        if self.query.identity is None:
+            raise NotConnected(
+                f"This {self.query.model.__name__} queryset acts as nobody. "
+                "Use .for_user(request.user), .as_service(), or build it inside acting_as(user)."
+            )
+        return open_site(self.query.identity)
+
+    def _reader(self) -> Reader:
+        settings = get_settings()
+        access = self._access()
+        return Reader(
+            access.client,
+            dialect_for(access.facts.version),
+            page_size=settings.page_size,
+            max_branches=settings.max_branches,
+            max_members=settings.max_members,
+        )
+
+
+class DocumentIterable(ModelIterable):
+    """Yields a document for each row; a column that Frappe left out stays deferred."""
+
+    def __iter__(self) -> Iterator[Any]:
+        queryset = self.queryset
+        compiler = queryset.query.get_compiler()
+        compiled = compiler.compile()
+        zone = compiler._access().facts.time_zone
+        decoders = [(field.attname, field.column, decoder(field, zone)) for field in compiled.fields]
+        known = list(queryset._known_related_objects.items())
+        for row in compiler.rows(compiled):
+            document = queryset.model.from_wire(row, decoders, queryset.query.identity, zone)
+            for field, objects in known:
+                related = objects.get(getattr(document, field.attname))
+                if related is not None and not field.is_cached(document):
+                    setattr(document, field.name, related)
+            yield document
+
+
+class ErpQuerySet(QuerySet[_D]):
+    """A lazy set of documents at ERPNext. Methods that Frappe cannot answer raise UnsupportedQuery."""
+
+    query: ErpQuery
+
+    def __init__(
+        self,
+        model: type[models.Model] | None = None,
+        query: Query | None = None,
+        using: str | None = None,
+        hints: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(model, query or ErpQuery(model), using, hints)
+        self._iterable_class: type[BaseIterable] = DocumentIterable
+        self._linked: tuple[str, ...] = ()
+        self._adopt(self._hints)
+
+    # Whose rights the requests carry.
+
+    def for_user(self, user: Any, site: str | None = None) -> Self:
+        """Return the queryset as this Django user sees it. NotConnected for an anonymous user."""
+        return self.acting_as(Identity.for_user(user, site or self._site()))
+
+    def as_service(self, site: str | None = None) -> Self:
+        """Return the queryset as the site's service account sees it."""
+        return self.acting_as(Identity.service(site or self._site()))
+
+    def acting_as(self, identity: Identity) -> Self:
+        """Return the queryset as this identity sees it."""
+        clone = self._chain()
+        clone.query.identity = identity
+        return clone
+
+    @property
+    def identity(self) -> Identity | None:
+        return self.query.identity
+
+    # What is read along.
+
+    def select_related(self, *fields: Any) -> Self:
+        """Read linked documents along: one more request for each link, not for each document."""
+        clone = self._chain()
+        if fields == (None,):
+            clone._linked = ()
+            return clone
+        if not fields:
+            raise UnsupportedQuery("select_related() needs the names of the links to follow.")
+        for path in fields:
+            _check_links(self.model, path)
+        clone._linked = tuple(dict.fromkeys((*clone._linked, *fields)))
+        return clone
+
+    def explain(self, *, format: str | None = None, **options: Any) -> str:
+        """
+        Return the requests that evaluating this queryset sends, as text, or as JSON with `format="json"`.
+
+        Inner queries are shown, not run.
+        """
+        return self.query.explain(using=self.db, format=format, **options)
+
+    def _fetch_all(self) -> None:
+        fresh = self._result_cache is None
+        super()._fetch_all()
+        if fresh and self._linked and self._result_cache:
+            models.prefetch_related_objects(self._result_cache, *self._linked)
+
+    def _iterator(self, use_chunked_fetch: bool, chunk_size: int | None) -> Iterator[Any]:
+        if not self._linked:
+            return super()._iterator(use_chunked_fetch, chunk_size)  # type: ignore[misc,no-any-return]
+        clone = self.prefetch_related(*self._linked)
+        clone._linked = ()
+        return clone._iterator(use_chunked_fetch, chunk_size or 2000)
+
+    # What Frappe cannot do.
+
+    def annotate(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self._refuse("annotate", "Compute the value from the documents.")
+
+    def alias(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self._refuse("alias", "Compute the value first and filter by it.")
+
+    def aggregate(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self._refuse("aggregate", "Use count(), or sum the values in Python.")
+
+    def extra(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self._refuse("extra", "Use filter() and order_by().")
+
+    def raw(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self._refuse("raw", "Use filter(), or call a method of ERPNext.")
+
+    def select_for_update(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self._refuse("select_for_update", "save() refuses a document that was changed meanwhile.")
+
+    def union(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self._refuse("union", "Combine the conditions with Q objects and |.")
+
+    def intersection(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self._refuse("intersection", "Combine the conditions with Q objects and &.")
+
+    def difference(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self._refuse("difference", "Use exclude().")
+
+    def dates(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self._refuse("dates", "Read the column with values_list() and take the set of it.")
+
+    def datetimes(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self._refuse("datetimes", "Read the column with values_list() and take the set of it.")
+
+    def using(self, alias: str | None) -> NoReturn:
+        self._refuse("using", "Name the site: for_user(user, site='…').")
+
+    def update(self, **kwargs: Any) -> NoReturn:
+        self._refuse("update", "Save the documents one by one, so that ERPNext validates each.")
+
+    def delete(self) -> NoReturn:
+        self._refuse("delete", "Delete the documents one by one, so that ERPNext checks what links to each.")
+
+    def bulk_create(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self._refuse("bulk_create", "Save the documents one by one, or create them in the background.")
+
+    def bulk_update(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self._refuse("bulk_update", "Save the documents one by one.")
+
+    async def aaggregate(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self._refuse("aggregate", "Use acount(), or sum the values in Python.")
+
+    for _writer in (update, delete, bulk_create, bulk_update):
+        _writer.alters_data = True  # type: ignore[attr-defined]
+    del _writer
+
+    def _refuse(self, name: str, way_out: str) -> NoReturn:
+        raise UnsupportedQuery(f"{name}() is not supported for documents of ERPNext. {way_out}")
+
+    # How a clone keeps what this queryset knows.
+
+    def __repr__(self) -> str:
+        if self._result_cache is None:
+            return f"<{type(self).__name__} of {self.query}, not read yet>"
+        shown = [
+            *self._result_cache[:20],
+            *(["...(remaining elements truncated)..."] if len(self._result_cache) > 20 else []),
+        ]
+        return f"<{type(self).__name__} {shown!r}>"
+
+    def _clone(self) -> Self:
+        clone: Self = super()._clone()  # type: ignore[misc]
+        clone._linked = self._linked
+        if clone.query.identity is None:
+            clone.query.identity = ambient_identity(clone._site())
+        return clone
+
+    def _add_hints(self, **hints: Any) -> None:
+        super()._add_hints(**hints)  # type: ignore[misc]
+        self._adopt(hints)
+
+    def _adopt(self, hints: dict[str, Any]) -> None:
+        """Act as the document that this queryset is related to, else as the code that builds it."""
+        if self.query.identity is not None or self.model is None:
+            return
+        instance: BaseDocument | None = hints.get("instance")
+        related = getattr(instance, "erp_identity", None)
+        self.query.identity = related or ambient_identity(self._site())
+
+    def _site(self) -> str:
+        return getattr(self.model, "site", DEFAULT_SITE)
+
+
+class ErpManager(models.Manager.from_queryset(ErpQuerySet)):  # type: ignore[misc]
+    """`Customer.objects`: a manager whose querysets are read at ERPNext."""
+
+    def get_queryset(self) -> ErpQuerySet[Any]:
+        return self._queryset_class(model=self.model, hints=self._hints)
+
+    def db_manager(self, using: str | None = None, hints: dict[str, Any] | None = None) -> Self:
+        return super().db_manager(None, hints)  # type: ignore[no-any-return]
+
+
+def _check_links(model: type[models.Model], path: str) -> None:
+    for name in path.split("__"):
+        links = [field.name for field in model._meta.fields if field.is_relation]
+        if name not in links:
+            choices = ", ".join(links) or "(none)"
+            raise FieldError(
+                f"Invalid field name(s) given in select_related: {name!r}. Choices are: {choices}"
+            )
+        model = model._meta.get_field(name).related_model  # type: ignore[assignment]
+
+
+def _explain_lines(report: dict[str, Any], indent: str = "") -> Iterator[str]:
+    yield f"{indent}{report['doctype']} as {report['identity']}: {report['summary']}"
+    for inner in report["inner"]:
+        yield from _explain_lines(inner, indent + "  first: ")
+    for request in report["requests"]:
+        yield f"{indent}  {request['method']} {request['path']}"
+        for name, value in request["arguments"].items():
+            yield f"{indent}    {name}: {json.dumps(value, ensure_ascii=False, default=str)}"
+        if request["recheck"]:
+            yield f"{indent}    tested again here: {', '.join(request['recheck'])}"

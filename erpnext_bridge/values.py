@@ -1,0 +1,152 @@
+"""
+Values on both sides of the wire: what a Django field holds, and what Frappe sends and wants.
+
+Frappe's times are naive and in the site's time zone (frappe/utils/data.py `now_datetime`), its Check is 1 or 0,
+its numbers are never NULL, and a Time has no leading zeros: `9:05:0.5` is 09:05:00.5.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.utils import timezone
+
+STAMP_FORMAT = "%Y-%m-%d %H:%M:%S.%f"
+"""All six digits: Frappe 16 compares a nullable Datetime as text (frappe/database/query.py)."""
+
+_TIME = re.compile(r"(-?)(\d+):(\d{1,2}):(\d{1,2})(?:\.(\d{1,6}))?$")
+
+
+def to_wire(field: models.Field[Any, Any], value: Any, zone: ZoneInfo) -> Any:
+    """
+    Return a field's value as Frappe wants it.
+
+    Raises Django's ValidationError for a value that the field cannot hold.
+    """
+    if value is None:
+        return None
+    target = _target(field)
+    encode = _ENCODERS.get(target.get_internal_type())
+    if encode is None:
+        return str(value)
+    try:
+        return encode(target, value, zone)
+    except (TypeError, ValueError, InvalidOperation) as error:
+        raise ValidationError({field.name: f"{value!r} is not a value for this field."}) from error
+
+
+def decoder(field: models.Field[Any, Any], zone: ZoneInfo) -> Callable[[Any], Any]:
+    """Return the function that turns what Frappe sent for a column into the field's value."""
+    target = _target(field)
+    decode = _DECODERS.get(target.get_internal_type())
+    if decode is None:
+        return _link_text if field.is_relation or getattr(field, "blank_is_null", False) else _text(field)
+    return lambda value: None if value is None or value == "" else decode(target, value, zone)
+
+
+def canonical(text: str) -> str:
+    """Return the one spelling of a date, datetime or time as Frappe may spell it."""
+    if match := _TIME.match(text):
+        return _time_text(*match.groups())
+    date, _, time = text.partition(" ")
+    return f"{date} {canonical(time)}" if time else date
+
+
+def plain(value: Any) -> Any:
+    """Return a value without a field, such as a method's argument, as JSON can carry it."""
+    if isinstance(value, dt.datetime):
+        return value.isoformat(" ")
+    if isinstance(value, dt.date | dt.time | Decimal):
+        return str(value)
+    return value
+
+
+def _link_text(value: Any) -> str | None:
+    return str(value) if value else None
+
+
+def _text(field: models.Field[Any, Any]) -> Callable[[Any], str | None]:
+    """Frappe makes no difference between NULL and ''; neither does a field without `null=True`."""
+    missing = None if field.null else ""
+    return lambda value: missing if value is None else str(value)
+
+
+def _target(field: models.Field[Any, Any]) -> models.Field[Any, Any]:
+    """Return the field whose values this one holds: a link holds names."""
+    return field.target_field if field.is_relation else field  # type: ignore[attr-defined,no-any-return]
+
+
+def _time_text(sign: str, hours: str, minutes: str, seconds: str, fraction: str | None) -> str:
+    return f"{sign}{int(hours):02}:{int(minutes):02}:{int(seconds):02}.{(fraction or '').ljust(6, '0')}"
+
+
+def _encode_datetime(field: models.Field[Any, Any], value: Any, zone: ZoneInfo) -> str:
+    moment = field.to_python(value)
+    if timezone.is_naive(moment):
+        moment = timezone.make_aware(moment, timezone.get_default_timezone())
+    return moment.astimezone(zone).strftime(STAMP_FORMAT)
+
+
+def _decode_datetime(field: models.Field[Any, Any], value: Any, zone: ZoneInfo) -> dt.datetime:
+    moment = dt.datetime.fromisoformat(str(value)).replace(tzinfo=zone)
+    return moment if settings.USE_TZ else timezone.make_naive(moment, timezone.get_default_timezone())
+
+
+def _decode_time(field: models.Field[Any, Any], value: Any, zone: ZoneInfo) -> dt.time:
+    return dt.time.fromisoformat(canonical(str(value)))
+
+
+def _encode_decimal(field: models.Field[Any, Any], value: Any, zone: ZoneInfo) -> str:
+    return format(Decimal(str(value)), "f")
+
+
+def _encode_duration(field: models.Field[Any, Any], value: Any, zone: ZoneInfo) -> str:
+    return _encode_decimal(field, Decimal(value // dt.timedelta(microseconds=1)) / 1_000_000, zone)
+
+
+def _decode_json(field: models.Field[Any, Any], value: Any, zone: ZoneInfo) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+_Codec = Callable[[Any, Any, ZoneInfo], Any]
+
+_ENCODERS: dict[str, _Codec] = {
+    "BooleanField": lambda field, value, zone: int(bool(field.to_python(value))),
+    "DateField": lambda field, value, zone: field.to_python(value).isoformat(),
+    "DateTimeField": _encode_datetime,
+    "TimeField": lambda field, value, zone: field.to_python(value).isoformat(timespec="microseconds"),
+    "DecimalField": _encode_decimal,
+    "FloatField": _encode_decimal,
+    "DurationField": _encode_duration,
+    "JSONField": lambda field, value, zone: json.dumps(value),
+    **dict.fromkeys(
+        ("IntegerField", "BigIntegerField", "SmallIntegerField", "PositiveIntegerField", "PositiveBigIntegerField",
+         "PositiveSmallIntegerField"),
+        lambda field, value, zone: int(value),
+    ),
+}  # fmt: skip
+
+_DECODERS: dict[str, _Codec] = {
+    "BooleanField": lambda field, value, zone: bool(int(value)),
+    "DateField": lambda field, value, zone: dt.date.fromisoformat(str(value)[:10]),
+    "DateTimeField": _decode_datetime,
+    "TimeField": _decode_time,
+    "DecimalField": lambda field, value, zone: Decimal(str(value)),
+    "FloatField": lambda field, value, zone: float(value),
+    "DurationField": lambda field, value, zone: dt.timedelta(microseconds=int(Decimal(str(value)) * 1_000_000)),
+    "JSONField": _decode_json,
+    **dict.fromkeys(
+        ("IntegerField", "BigIntegerField", "SmallIntegerField", "PositiveIntegerField", "PositiveBigIntegerField",
+         "PositiveSmallIntegerField"),
+        lambda field, value, zone: int(value),
+    ),
+}  # fmt: skip

@@ -1,0 +1,65 @@
+"""Documents of the sandbox's demo world."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from erpnext_bridge.documents import ChildDocument, Document
+from erpnext_bridge.fields import Currency, Link
+
+
+class Territory(Document):
+    territory_name = models.CharField(max_length=140)
+    parent_territory = Link("self")
+    is_group = models.BooleanField(default=False)
+
+
+class Customer(Document):
+    customer_name = models.CharField(max_length=140)
+    customer_type = models.CharField(max_length=140, default="Company")
+    customer_group = Link("Customer Group")
+    territory = Link(Territory)
+    website = models.CharField(max_length=140, null=True, blank=True)
+    disabled = models.BooleanField(default=False)
+
+
+class Item(Document):
+    item_code = models.CharField(max_length=140)
+    item_name = models.CharField(max_length=140)
+    item_group = Link("Item Group")
+    stock_uom = Link("UOM")
+    standard_rate = Currency()
+
+
+class Lead(Document):
+    lead_name = models.CharField(max_length=140, null=True, blank=True)
+    first_name = models.CharField(max_length=140, null=True, blank=True)
+    last_name = models.CharField(max_length=140, null=True, blank=True)
+    company_name = models.CharField(max_length=140, null=True, blank=True)
+    email_id = models.EmailField(null=True, blank=True)
+    status = models.CharField(max_length=140, default="Lead")
+
+
+class SalesOrder(Document):
+    customer = Link(Customer)
+    company = Link("Company")
+    transaction_date = models.DateField(null=True)
+    delivery_date = models.DateField(null=True, blank=True)
+    status = models.CharField(max_length=140, default="Draft", editable=False)
+    grand_total = Currency(editable=False)
+    currency = Link("Currency")
+
+
+class SalesOrderItem(ChildDocument, parent=SalesOrder, fieldname="items"):
+    item_code = Link(Item)
+    qty = models.FloatField(default=0)
+    rate = Currency()
+    amount = Currency(editable=False)
+
+
+class ToDo(Document, doctype="ToDo"):
+    description = models.TextField()
+    status = models.CharField(max_length=140, default="Open")
+    priority = models.CharField(max_length=140, default="Medium")
+    date = models.DateField(null=True, blank=True)
+    allocated_to = Link("User")
