@@ -7,6 +7,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import PurePath
@@ -31,6 +32,9 @@ from erpnext_bridge.transport import (
 
 Payload = dict[str, Any]
 """A document as Frappe sends it."""
+Rows = list[Any]
+"""Rows of a list: dicts, or lists of values."""
+Names = list[str]
 
 # gunicorn refuses request lines above 4,094 bytes, and proxies have limits of their own. Half of that
 # leaves room for either, and a POST costs nothing.
@@ -47,6 +51,8 @@ UNADDRESSABLE = re.compile(r"^/|/$|//|^\.{1,2}$|\.html$|[\x00-\x1f\x7f]", re.IGN
 ENVELOPE = frozenset(
     {"_server_messages", "_debug_messages", "_error_message", "exc", "exc_type", "session_expired"}
 )
+
+SESSION_EXPIRED = re.compile(rb'"session_expired": ?1')
 
 OnUnauthorized = Callable[[], Credentials | None]
 
@@ -143,7 +149,7 @@ class FrappeClient:
         limit_page_length: int = 0,
         parent: str | None = None,
         as_dict: bool = True,
-    ) -> list[Any]:
+    ) -> Rows:
         """Return rows: all of them, unless `limit_page_length` says how many; in no order, unless `order_by` says it."""
         if limit_start and not limit_page_length:
             raise ValueError(
@@ -164,9 +170,9 @@ class FrappeClient:
         request = Request("GET", resource_path(doctype), as_query(given), credentials=self.credentials)
         if "/" in doctype or len(request.target) > MAX_TARGET:
             return cast(
-                "list[Any]", self._read_by_post("frappe.client.get_list", {"doctype": doctype, **given}) or []
+                "Rows", self._read_by_post("frappe.client.get_list", {"doctype": doctype, **given}) or []
             )
-        return cast("list[Any]", self._exchange(request)["data"])
+        return cast("Rows", self._exchange(request)["data"])
 
     def count(
         self,
@@ -196,7 +202,7 @@ class FrappeClient:
     def create(self, doctype: str, document: Mapping[str, Any]) -> Payload:
         """Insert a document and return it, as Frappe echoes it: stored values may differ (a rounded Float)."""
         if "/" in doctype:
-            return self._document_of("frappe.client.insert", doc={**document, "doctype": doctype})
+            return cast("Payload", self.call("frappe.client.insert", doc={**document, "doctype": doctype}))
         return self._write("POST", resource_path(doctype), document)
 
     def read(self, doctype: str, name: str) -> Payload:
@@ -210,9 +216,8 @@ class FrappeClient:
         """Change these fields and return the document; with the `modified` that was read, a Conflict is possible."""
         if _addressable(doctype, name):
             return self._write("PUT", resource_path(doctype, name), values)
-        return self._document_of(
-            "frappe.client.set_value", doctype=doctype, name=name, fieldname=dict(values)
-        )
+        updated = self.call("frappe.client.set_value", doctype=doctype, name=name, fieldname=dict(values))
+        return cast("Payload", updated)
 
     def delete(self, doctype: str, name: str) -> None:
         if _addressable(doctype, name):
@@ -240,7 +245,7 @@ class FrappeClient:
             )
         )
 
-    def insert_many(self, documents: Sequence[Mapping[str, Any]]) -> list[str]:
+    def insert_many(self, documents: Sequence[Mapping[str, Any]]) -> Names:
         """Insert up to 200 documents of any DocTypes, all of them or none; return their names in order."""
         if len(documents) > MAX_INSERT_MANY:
             raise ValueError(
@@ -337,19 +342,19 @@ class FrappeClient:
 
     def _authorized(self, request: Request) -> Answer:
         answer = self._send(request)
-        if not _unauthorized(answer.status):
+        if not _unauthorized(answer, request):
             return answer
         renewed = self._renewed()
-        return answer if renewed is None else self._send(_with(request, renewed))
+        return answer if renewed is None else self._send(replace(request, credentials=renewed))
 
     @contextmanager
     def _stream(self, request: Request) -> Iterator[Stream]:
         with self._open(request) as stream:
-            renewed = self._renewed() if _unauthorized(stream.status) else None
+            renewed = self._renewed() if stream.status == 401 else None
             if renewed is None:
                 yield _succeeded(stream)
                 return
-        with self._open(_with(request, renewed)) as stream:
+        with self._open(replace(request, credentials=renewed)) as stream:
             yield _succeeded(stream)
 
     def _open(self, request: Request) -> Any:
@@ -382,9 +387,6 @@ class FrappeClient:
         return self.update(
             doctype, name, {"docstatus": docstatus} | ({"modified": modified} if modified else {})
         )
-
-    def _document_of(self, method: str, **params: Any) -> Payload:
-        return cast("Payload", self.call(method, **params))
 
     def _method_request(self, http_method: str, path: str, params: Mapping[str, Any]) -> Request:
         given = {key: value for key, value in params.items() if value is not None}
@@ -486,20 +488,13 @@ def _login_refusal(body: Mapping[str, Any]) -> str:
     return "ERPNext answered the log-in without a session."
 
 
-def _unauthorized(status: int) -> bool:
-    return status == 401
-
-
-def _with(request: Request, credentials: Credentials) -> Request:
-    return Request(
-        request.method,
-        request.path,
-        request.query,
-        request.headers,
-        request.body,
-        credentials,
-        request.read_only,
-    )
+def _unauthorized(answer: Answer, request: Request) -> bool:
+    """Tell whether the credentials were refused, so that nothing was done that a second attempt would repeat."""
+    if answer.status == 401:
+        return True
+    # Frappe goes on as Guest when it does not know a sid (any more), and says so beside the answer.
+    guest = isinstance(request.credentials, SessionId) and SESSION_EXPIRED.search(answer.content) is not None
+    return guest and (answer.status >= 400 or request.repeatable)
 
 
 def _succeeded(stream: Stream) -> Stream:
