@@ -31,6 +31,12 @@ A request to ERPNext is over. Provides `method`, `path` (without its query strin
 answer came), `seconds`, and `identity` (None while a user is connecting).
 """
 
+write_changed = Signal()
+"""
+A background write has come into another state, and that is committed. Provides `write`, and `previous`: the
+state before, "" for a new write. The start of a delivery is not told.
+"""
+
 
 @receiver(connected)
 def log_connected(*, connection: Any, replaced: str, **_: Any) -> None:
@@ -57,3 +63,10 @@ def log_request_sent(
     *, method: str, path: str, status: int | None, seconds: float, identity: Any, **_: Any
 ) -> None:
     logger.debug("%s %s: %s in %.0f ms as %s", method, path, status or "no answer", seconds * 1000, identity)
+
+
+@receiver(write_changed)
+def log_write_changed(*, write: Any, previous: str, **_: Any) -> None:
+    # ERPNext's messages may quote what was written, so they stay in the row.
+    level = logging.WARNING if write.state in ("refused", "uncertain") else logging.INFO
+    logger.log(level, "Write %s: %s → %s %s", write.pk, previous or "new", write.state, write.error_type)

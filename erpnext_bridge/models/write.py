@@ -1,0 +1,234 @@
+"""
+A write: what is to be done to one document, by whom, and how far it has come.
+
+The row is the promise. It is saved in the transaction of the code that wants it, and stays with its payload
+whatever becomes of it:
+
+    pending ──▶ sending ──▶ done           ERPNext has it
+       ▲         ▲  │ └───▶ refused        ERPNext said no; its messages are kept
+       │         │  ├─────▶ retrying ──┐   later, by itself: an error that passes, or nobody is connected
+       │         └──│──────────────────┘
+       │            └─────▶ uncertain      a person decides: an answer was lost, or the attempts are used up
+       └── retry ── refused, uncertain
+                    cancelled              a person gave it up, or its user was deleted
+
+There is no state of its own for used-up attempts. `refused` would be a lie, for ERPNext said nothing;
+`retrying` would be one too, and nobody would look. `outcome_unknown` tells the two kinds of `uncertain` apart.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import quote
+
+from django.conf import settings
+from django.db import models, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from erpnext_bridge.conf import get_settings
+from erpnext_bridge.errors import NotConnected
+from erpnext_bridge.identity import Identity
+from erpnext_bridge.signals import write_changed
+
+if TYPE_CHECKING:
+    from erpnext_bridge.identity import User
+
+HISTORY_LENGTH = 30
+
+
+class Action(models.TextChoices):
+    CREATE = "create", "Create"
+    UPDATE = "update", "Update"
+    SUBMIT = "submit", "Submit"
+    CANCEL = "cancel", "Cancel"
+    DELETE = "delete", "Delete"
+
+
+class State(models.TextChoices):
+    PENDING = "pending", "Pending"
+    SENDING = "sending", "Sending"
+    DONE = "done", "Done"
+    RETRYING = "retrying", "Retrying"
+    REFUSED = "refused", "Refused"
+    UNCERTAIN = "uncertain", "Uncertain"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+WAITING = (State.PENDING, State.RETRYING)
+"""States in which a write is delivered as soon as it is due."""
+
+SETTLED = (State.DONE, State.REFUSED, State.UNCERTAIN, State.CANCELLED)
+"""States that a write does not leave by itself."""
+
+
+class DocumentWriteQuerySet(models.QuerySet["DocumentWrite"]):
+    def due(self, now: datetime | None = None) -> DocumentWriteQuerySet:
+        """Narrow to the writes that may be delivered now."""
+        return self.filter(state__in=WAITING, next_attempt_at__lte=now or timezone.now())
+
+    def crashed(self, now: datetime | None = None) -> DocumentWriteQuerySet:
+        """Narrow to the writes whose delivery was not heard of until its lease ended."""
+        return self.filter(state=State.SENDING, lease_expires_at__lte=now or timezone.now())
+
+    def for_user(self, user: User) -> DocumentWriteQuerySet:
+        """Narrow to the writes of one user; an anonymous one has none."""
+        return self.filter(user_id=user.pk) if user.pk is not None else self.none()
+
+    def for_identity(self, identity: Identity) -> DocumentWriteQuerySet:
+        """Narrow to the writes of a user, or of the service account, at one site."""
+        owner = Q(is_service=True) if identity.user_pk is None else Q(user_id=identity.user_pk)
+        return self.filter(owner, site=identity.site)
+
+
+class DocumentWrite(models.Model):
+    """One action on one document, to be delivered in the background."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    site = models.CharField(max_length=64, help_text="Alias of the site in ERPNEXT_BRIDGE['SITES'].")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="erpnext_writes",
+        help_text="Whose rights it is sent with.",
+    )
+    is_service = models.BooleanField(
+        "service account", default=False, help_text="Sent with the rights of the site's service account."
+    )
+    action = models.CharField(max_length=10, choices=Action.choices)
+    doctype = models.CharField("DocType", max_length=140)
+    document_name = models.CharField(
+        "document",
+        max_length=140,
+        blank=True,
+        help_text="Its name at ERPNext; of a new one as soon as known.",
+    )
+    payload = models.JSONField(default=dict, blank=True, help_text="Fields and their values.")
+    base_modified = models.CharField(
+        max_length=40, blank=True, help_text="`modified` of the document that the write is based on."
+    )
+    submit = models.BooleanField(default=False, help_text="Submit the document once it is created.")
+
+    state = models.CharField(max_length=10, choices=State.choices, default=State.PENDING)
+    attempts = models.PositiveIntegerField(default=0, help_text="Deliveries since it was queued or retried.")
+    next_attempt_at = models.DateTimeField(default=timezone.now, null=True, blank=True)
+    nudged_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="When the sweep last asked a worker to deliver it."
+    )
+    lease_token = models.UUIDField(null=True, blank=True, editable=False)
+    lease_expires_at = models.DateTimeField(null=True, blank=True, editable=False)
+    outcome_unknown = models.BooleanField(
+        default=False, help_text="ERPNext may have carried out an attempt whose answer never came."
+    )
+
+    last_error = models.TextField(blank=True, help_text="ERPNext's messages, or what it waits for.")
+    error_type = models.CharField(max_length=140, blank=True)
+    answer = models.JSONField(default=dict, blank=True, help_text="What ERPNext told about the document.")
+    history = models.JSONField(default=list, blank=True, help_text="What happened to it, oldest first.")
+
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects: ClassVar[models.Manager[DocumentWrite]] = DocumentWriteQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "write"
+        indexes = [
+            models.Index(fields=["state", "next_attempt_at"], name="erpnext_bridge_write_due"),
+            models.Index(fields=["user", "-created_at"], name="erpnext_bridge_write_user"),
+            models.Index(fields=["doctype", "document_name"], name="erpnext_bridge_write_document"),
+            models.Index(fields=["-created_at"], name="erpnext_bridge_write_created"),
+        ]
+        constraints = [
+            # A write without a user must never come to mean one of the service account, which may do more.
+            models.CheckConstraint(
+                condition=Q(is_service=False) | Q(user__isnull=True), name="erpnext_bridge_write_identity"
+            )
+        ]
+
+    def __str__(self) -> str:
+        what = f"{self.get_action_display()} {self.doctype} {self.document_name}".rstrip()
+        return f"{what} ({self.get_state_display().lower()})"
+
+    @property
+    def identity(self) -> Identity:
+        """Whose rights the write is sent with. NotConnected when its user was deleted."""
+        if self.is_orphan:
+            raise NotConnected("The user of this write was deleted.", site=self.site)
+        return Identity(self.site, None if self.is_service else str(self.user_id))
+
+    @property
+    def is_orphan(self) -> bool:
+        """Whether nobody is left whose rights it could be sent with."""
+        return self.user_id is None and not self.is_service
+
+    @property
+    def actor(self) -> str:
+        """Whose write it is, for people."""
+        if self.is_service:
+            return "the service account"
+        return "a deleted user" if self.user is None else self.user.get_username()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing more happens to it by itself."""
+        return self.state in SETTLED
+
+    @property
+    def creates(self) -> bool:
+        """Whether its next request makes a new document: the one that must not be sent twice."""
+        return self.action == Action.CREATE and not self.document_name
+
+    @property
+    def site_label(self) -> str:
+        """What people call the site; its alias when the settings name it no more."""
+        site = get_settings().sites.get(self.site)
+        return site.label if site else self.site
+
+    @property
+    def document_url(self) -> str:
+        """Where a person reads the document at ERPNext; "" when there is no such page."""
+        site = get_settings().sites.get(self.site)
+        is_gone = (self.action, self.state) == (Action.DELETE, State.DONE)
+        if site is None or is_gone or not self.document_name:
+            return ""
+        # Frappe 16 redirects /app/ to /desk/ (frappe/hooks.py, website_redirects).
+        slug = self.doctype.lower().replace(" ", "-")
+        return f"{site.url}/app/{quote(slug, safe='')}/{quote(self.document_name, safe='')}"
+
+    def remember(self, event: str, **facts: Any) -> None:
+        """Add a line to the history, which keeps the newest ones; `advance` saves it."""
+        told = {key: value for key, value in facts.items() if value not in ("", None)}
+        entry = {"at": timezone.now().isoformat(timespec="seconds"), "event": event, **told}
+        self.history = [*self.history, entry][-HISTORY_LENGTH:]
+
+    def advance(self, allowed: Iterable[State], *conditions: Q, **changes: Any) -> bool:
+        """
+        Change the write, and return whether it was still as this instance knows it: the only way of its state.
+
+        One conditional UPDATE decides between everybody who would change it at the same time: the row must be
+        in one of the allowed states and under the lease, or none, that this instance has seen.
+        """
+        changes |= {"history": self.history, "updated_at": timezone.now()}
+        rows = DocumentWrite.objects.filter(
+            *conditions, pk=self.pk, state__in=list(allowed), lease_token=self.lease_token
+        )
+        if not rows.update(**changes):
+            return False
+        previous, using = self.state, rows.db
+        for name, value in changes.items():
+            setattr(self, name, value)
+        self.announce(previous, using)
+        return True
+
+    def announce(self, previous: str, using: str | None = None) -> None:
+        """Send `write_changed` once the change is committed."""
+        send = partial(write_changed.send_robust, DocumentWrite, write=self, previous=previous)
+        transaction.on_commit(send, using=using, robust=True)

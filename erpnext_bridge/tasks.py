@@ -1,0 +1,71 @@
+"""
+The Celery tasks: deliver one write, and sweep. Nothing but a write's id goes through the broker.
+
+The broker may lose a task, deliver it twice or be down: the row knows what is to be done, `perform` takes it
+once, and the sweep finds it. A broken broker therefore delays writes and loses none.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from celery import shared_task
+from django.dispatch import receiver
+from django.utils import timezone
+
+from erpnext_bridge import writes
+from erpnext_bridge.conf import get_settings
+from erpnext_bridge.models.write import WAITING, DocumentWrite
+from erpnext_bridge.signals import write_changed
+
+logger = logging.getLogger("erpnext_bridge")
+
+SWEEP_EVERY = 60.0
+
+
+@shared_task(name="erpnext_bridge.deliver", acks_late=True, ignore_result=True)  # type: ignore[untyped-decorator, no-untyped-call]
+def deliver(pk: str) -> None:
+    """Deliver one write, if it is due."""
+    writes.perform(pk)
+
+
+@shared_task(name="erpnext_bridge.sweep", ignore_result=True)  # type: ignore[untyped-decorator, no-untyped-call]
+def sweep() -> None:
+    """Hand what a crash, or a broker that was down, has left to the workers."""
+    for write in writes.sweep():
+        nudge(write)
+
+
+def nudge(write: DocumentWrite) -> None:
+    """Ask a worker to deliver a write as soon as it is due; leave it to the sweep when that is later."""
+    wait = (write.next_attempt_at - timezone.now()).total_seconds() if write.next_attempt_at else 0.0
+    if wait > SWEEP_EVERY:
+        return
+    options: dict[str, Any] = {"countdown": wait} if wait > 0 else {}
+    try:
+        # Celery's own retries would hold up the caller, who is often a person's request.
+        deliver.apply_async((str(write.pk),), retry=False, **_routing(), **options)
+    except Exception as error:  # each broker has errors of its own, whose texts may hold its password
+        logger.warning(
+            "Write %s: no worker could be asked (%s); the sweep does it.", write.pk, type(error).__name__
+        )
+
+
+@receiver(write_changed)
+def ask_a_worker(*, write: DocumentWrite, **_: Any) -> None:
+    if write.state in WAITING:
+        nudge(write)
+
+
+def beat_schedule() -> dict[str, Any]:
+    """Return the entry for `CELERY_BEAT_SCHEDULE` that runs the sweep."""
+    # Sweeps that nobody ran in time have nothing to add to the next one.
+    options = {"expires": SWEEP_EVERY, **_routing()}
+    entry = {"task": "erpnext_bridge.sweep", "schedule": SWEEP_EVERY, "options": options}
+    return {"erpnext-bridge-sweep": entry}
+
+
+def _routing() -> dict[str, str]:
+    queue = get_settings().write_queue
+    return {"queue": queue} if queue else {}
