@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.db.models.signals import post_delete
 
 
 class ERPNextBridgeConfig(AppConfig):
     name = "erpnext_bridge"
     verbose_name = "ERPNext"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from erpnext_bridge import connecting, oauth
+        from erpnext_bridge.checks import register_checks
+        from erpnext_bridge.models import Connection
+
+        oauth.install()
+        register_checks()
+        post_delete.connect(
+            connecting.revoke_deleted, sender=Connection, dispatch_uid="erpnext_bridge.revoke"
+        )

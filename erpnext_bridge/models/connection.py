@@ -47,6 +47,9 @@ class Connection(models.Model):
     connected_at = models.DateTimeField(default=timezone.now)
     refreshed_at = models.DateTimeField(null=True, blank=True)
 
+    revoked: bool | None = None
+    """After its deletion, whether ERPNext confirmed that the tokens are revoked; None before that is known."""
+
     objects: ClassVar[models.Manager[Connection]] = ConnectionQuerySet.as_manager()
 
     class Meta:

@@ -1,0 +1,205 @@
+"""
+From an identity to a client that carries its rights: the only way from a query or a write to ERPNext.
+
+A user's requests carry the tokens of that user's connection, and those of the service account what the
+settings name. There is no way from the one to the other.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from django.core.cache import cache
+from django.core.exceptions import ImproperlyConfigured
+
+from erpnext_bridge import connecting
+from erpnext_bridge.client import FrappeClient
+from erpnext_bridge.conf import Site, get_settings
+from erpnext_bridge.credentials import ApiKey, Bearer, Credentials
+from erpnext_bridge.errors import NotConnected, TransientError, UnreadableAnswer
+from erpnext_bridge.identity import Identity
+from erpnext_bridge.models import Connection
+from erpnext_bridge.transport import Exchange, Timeouts
+
+FACTS_TTL = 3600
+"""Seconds for which a site's version and time zone are believed, so that an upgrade needs no restart."""
+
+
+@dataclass(frozen=True)
+class SiteFacts:
+    """What has to be known of a site before anything can be asked of it."""
+
+    version: int
+    """Major version of Frappe: 15."""
+    time_zone: ZoneInfo
+    """The zone that all of its times are in."""
+
+
+def open_site(identity: Identity) -> SiteAccess:
+    """
+    Return the access of an identity to its site; nothing is loaded or sent before it is used.
+
+    Using it raises NotConnected without a connection, NeedsReconnect when its tokens are over, and
+    ImproperlyConfigured for a site or a service account that the settings do not name.
+    """
+    return SiteAccess(identity)
+
+
+class SiteAccess:
+    """One identity at one site."""
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
+        self.site: Site = get_settings().site(identity.site)
+
+    def __repr__(self) -> str:
+        return f"<SiteAccess of {self.identity}>"
+
+    @cached_property
+    def client(self) -> FrappeClient:
+        if self.identity.is_service:
+            return _service_client(self)
+        return _user_client(self)
+
+    @cached_property
+    def facts(self) -> SiteFacts:
+        site = self.site
+        if site.version is not None and site.time_zone is not None:
+            return SiteFacts(site.version, _zone(site.time_zone))
+        version, zone = _remembered_facts(self)
+        return SiteFacts(site.version or version, _zone(site.time_zone or zone))
+
+    def make_client(self, credentials: Credentials | None, **options: Any) -> FrappeClient:
+        """Return a client of this site whose requests are reported as this identity's."""
+        return FrappeClient(
+            self.site.url,
+            credentials,
+            timeout=Timeouts(*get_settings().timeout),
+            parse_float=Decimal,
+            **{"on_exchange": connecting.reporter(self.identity), **options},
+        )
+
+
+# Users
+
+
+def _user_client(access: SiteAccess) -> FrappeClient:
+    connection = Connection.objects.for_identity(access.identity).first()
+    if connection is None:
+        raise NotConnected(
+            f"{access.identity} is not connected. Send the user to the connect page.", site=access.site.alias
+        )
+    return _TokenBearer(access, connection).client
+
+
+class _TokenBearer:
+    """A connection's tokens in use: refreshed before they expire, and once after a 401."""
+
+    def __init__(self, access: SiteAccess, connection: Connection) -> None:
+        connecting.check_usable(connection, access.site)
+        self.access = access
+        self.connection = connection
+        self.renewed = False
+        self._refresh_early()
+        self.client = access.make_client(self.bearer(), on_unauthorized=self.renew, on_exchange=self.report)
+
+    def bearer(self) -> Bearer:
+        return Bearer(self.connection.access_token.open())
+
+    def renew(self) -> Bearer | None:
+        if self.renewed:
+            return None
+        self.connection = connecting.refresh(self.connection, self.access.site)
+        self.renewed = True
+        return self.bearer()
+
+    def _refresh_early(self) -> None:
+        if not self.connection.expires_within(get_settings().refresh_margin):
+            return
+        try:
+            self.connection = connecting.refresh(self.connection, self.access.site)
+        except TransientError:
+            # The token that is still good for some seconds may get through.
+            if self.connection.expires_within(0):
+                raise
+
+    def report(self, exchange: Exchange) -> None:
+        connecting.reporter(self.access.identity)(exchange)
+        if exchange.status == 401 and self.renewed:
+            # A token that was issued a moment ago: the OAuth Client has lost a scope, for one.
+            connecting.end(self.connection, "ERPNext refuses its newly issued tokens.")
+
+
+# The service account
+
+
+def _service_client(access: SiteAccess) -> FrappeClient:
+    site = access.site
+    if site.api_key and site.api_secret:
+        return access.make_client(ApiKey(site.api_key, site.api_secret))
+    if site.username and site.password:
+        return _logged_in(access)
+    raise ImproperlyConfigured(
+        f"ERPNEXT_BRIDGE['SITES'][{site.alias!r}] names no service account. Put 'API_KEY' and 'API_SECRET' there."
+    )
+
+
+_sessions: dict[tuple[str, str, str], Credentials] = {}
+_sessions_lock = threading.Lock()
+
+
+def _logged_in(access: SiteAccess) -> FrappeClient:
+    """Return a client of the process's one session: a log-in takes ERPNext a quarter of a second."""
+    site = access.site
+    key = (site.url, site.username, site.password)
+
+    def log_in(over: Credentials | None) -> Credentials:
+        with _sessions_lock:
+            if _sessions.get(key) is over:
+                anonymous = access.make_client(None)
+                _sessions[key] = anonymous.login(site.username, site.password).credentials
+            return _sessions[key]
+
+    used = _sessions.get(key) or log_in(None)
+    return access.make_client(used, on_unauthorized=lambda: log_in(used))
+
+
+# Facts
+
+_facts: dict[str, tuple[float, tuple[int, str]]] = {}
+
+
+def _remembered_facts(access: SiteAccess) -> tuple[int, str]:
+    url = access.site.url
+    until, facts = _facts.get(url, (0.0, None))
+    if facts is None or time.monotonic() >= until:
+        key = f"erpnext_bridge:facts:{url}"
+        facts = cache.get(key)
+        if facts is None:
+            facts = _ask_facts(access.client)
+            cache.set(key, facts, FACTS_TTL)
+        _facts[url] = (time.monotonic() + FACTS_TTL, facts)
+    return facts
+
+
+def _ask_facts(client: FrappeClient) -> tuple[int, str]:
+    version = client.versions().get("frappe", "")
+    major = version.partition(".")[0]
+    if not major.isdecimal():
+        raise UnreadableAnswer(f"The site tells no version of Frappe, but {version!r}. Set 'VERSION' for it.")
+    return int(major), client.time_zone()
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ImproperlyConfigured(
+            f"The site's time zone {name!r} is not known here. Install tzdata, or set 'TIME_ZONE' for the site."
+        ) from None

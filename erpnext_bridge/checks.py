@@ -1,0 +1,221 @@
+"""
+System checks: each says what to put where, and one prints the redirect URIs to register at ERPNext.
+
+`manage.py check` runs them, and so do runserver and migrate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Info, register
+from django.core.checks import Warning as Caution
+from django.core.exceptions import ImproperlyConfigured
+from django.urls import NoReverseMatch
+
+from erpnext_bridge.addresses import page, redirect_uri
+from erpnext_bridge.conf import BridgeSettings, Site, get_settings
+from erpnext_bridge.crypto import fernet_key, is_fernet_key
+from erpnext_bridge.transport import origin_of
+
+MIDDLEWARE = "erpnext_bridge.middleware.ConnectionMiddleware"
+AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
+
+NEW_KEY = (
+    "Make one with: python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
+)
+
+
+def check_settings(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """Return what is wrong with ERPNEXT_BRIDGE, and with what the project has to do besides."""
+    try:
+        bridge = get_settings()
+    except (ImproperlyConfigured, TypeError, ValueError, AttributeError) as wrong:
+        hint = (
+            "In settings.py: ERPNEXT_BRIDGE = {'SITES': {'default': {'URL': 'https://erp.example.com', "
+            "'CLIENT_ID': '…', 'CLIENT_SECRET': '…'}}, 'TOKEN_KEYS': ['…']}"
+        )
+        return [Error(f"ERPNEXT_BRIDGE cannot be read: {wrong}", hint=hint, id="erpnext_bridge.E001")]
+    return [
+        *_check_sites(bridge),
+        *_check_keys(bridge),
+        *_check_times(bridge),
+        *_check_project(bridge),
+    ]
+
+
+def _check_sites(bridge: BridgeSettings) -> Iterator[CheckMessage]:
+    if not bridge.sites:
+        yield Error(
+            "ERPNEXT_BRIDGE['SITES'] names no site.",
+            hint="Add {'default': {'URL': 'https://erp.example.com'}} there.",
+            id="erpnext_bridge.E002",
+        )
+    for site in bridge.sites.values():
+        yield from _check_url(site)
+        yield from _check_credentials(site)
+
+
+def _check_url(site: Site) -> Iterator[CheckMessage]:
+    where = f"ERPNEXT_BRIDGE['SITES'][{site.alias!r}]['URL']"
+    try:
+        origin_of(site.url)
+    except ValueError as wrong:
+        yield Error(
+            f"{where}: {wrong if site.url else 'it is missing.'}",
+            hint="Put the address of ERPNext there, without a path: 'https://erp.example.com'.",
+            id="erpnext_bridge.E003",
+        )
+        return
+    if urlsplit(site.url).scheme == "http" and not settings.DEBUG and not _is_local(site.url):
+        yield Caution(
+            f"{where} is plain http: tokens and documents travel readable.",
+            hint=f"Put 'https://{urlsplit(site.url).netloc}' there.",
+            id="erpnext_bridge.W001",
+        )
+
+
+def _is_local(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host == "::1" or host.startswith("127.") or host.rpartition(".")[2] == "localhost"
+
+
+def _check_credentials(site: Site) -> Iterator[CheckMessage]:
+    where = f"ERPNEXT_BRIDGE['SITES'][{site.alias!r}]"
+    pairs = {"API_KEY": "API_SECRET", "USERNAME": "PASSWORD"}
+    for first, second in pairs.items():
+        given = [name for name in (first, second) if getattr(site, name.lower())]
+        if len(given) == 1:
+            (missing,) = {first, second} - set(given)
+            yield Error(
+                f"{where} has {given[0]!r} but no {missing!r}, so the service account cannot sign in.",
+                hint=f"Put {missing!r} there too, or remove {given[0]!r}.",
+                id="erpnext_bridge.E004",
+            )
+    if site.client_secret and not site.client_id:
+        yield Error(
+            f"{where} has 'CLIENT_SECRET' but no 'CLIENT_ID', so nobody can connect.",
+            hint="Put the Client ID that ERPNext shows on the same OAuth Client there.",
+            id="erpnext_bridge.E005",
+        )
+    if site.client_id and not site.client_secret and site.client_auth != "none":
+        yield Caution(
+            f"{where} has 'CLIENT_ID' but no 'CLIENT_SECRET'.",
+            hint="Put the client secret there; for a public client put 'CLIENT_AUTH': 'none' instead.",
+            id="erpnext_bridge.W002",
+        )
+
+
+def _check_keys(bridge: BridgeSettings) -> Iterator[CheckMessage]:
+    where = "ERPNEXT_BRIDGE['TOKEN_KEYS']"
+    keys: object = bridge.token_keys
+    if isinstance(keys, str):
+        yield Error(f"{where} is a text.", hint="Make it a list of texts.", id="erpnext_bridge.E006")
+        return
+    if not bridge.token_keys and any(site.can_connect for site in bridge.sites.values()):
+        yield Error(
+            f"{where} is empty, and tokens are only stored encrypted: nobody can connect.",
+            hint=f"Put a list with one key there. {NEW_KEY}",
+            id="erpnext_bridge.E006",
+        )
+    for number, key in enumerate(bridge.token_keys, start=1):
+        yield from _check_key(f"Key {number} in {where}", key)
+
+
+def _check_key(which: str, key: str) -> Iterator[CheckMessage]:
+    try:
+        fernet_key(key)
+    except ImproperlyConfigured:
+        yield Error(f"{which} is too short.", hint=f"Replace it. {NEW_KEY}", id="erpnext_bridge.E007")
+        return
+    if not is_fernet_key(key) and len(set(key)) < 10:
+        yield Caution(f"{which} is easy to guess.", hint=f"Replace it. {NEW_KEY}", id="erpnext_bridge.W003")
+    if key == settings.SECRET_KEY:
+        yield Caution(
+            f"{which} is SECRET_KEY: changing that would end every connection.",
+            hint=f"Use a key of its own. {NEW_KEY}",
+            id="erpnext_bridge.W004",
+        )
+
+
+def _check_times(bridge: BridgeSettings) -> Iterator[CheckMessage]:
+    for name in ("refresh_margin", "state_ttl"):
+        value = getattr(bridge, name)
+        if not isinstance(value, (int, float)) or value <= 0:
+            yield Error(
+                f"ERPNEXT_BRIDGE[{name.upper()!r}] is {value!r}, and not a number of seconds.",
+                hint="Put a number above 0 there, or leave it out.",
+                id="erpnext_bridge.E008",
+            )
+
+
+def _check_project(bridge: BridgeSettings) -> Iterator[CheckMessage]:
+    sites = [site for site in bridge.sites.values() if site.can_connect]
+    if not sites:
+        return
+    yield from _check_middleware()
+    if settings.SESSION_COOKIE_SAMESITE == "Strict":
+        yield Error(
+            "SESSION_COOKIE_SAMESITE is 'Strict': a browser that returns from ERPNext seems to be signed out.",
+            hint="Set it to 'Lax', which is Django's default.",
+            id="erpnext_bridge.E009",
+        )
+    try:
+        page("status")
+    except NoReverseMatch:
+        yield Error(
+            "The pages to connect are in no URLconf.",
+            hint="Add path('erpnext/', include('erpnext_bridge.urls')) to urlpatterns.",
+            id="erpnext_bridge.E010",
+        )
+        return
+    for site in sites:
+        yield from _check_redirect_uri(site)
+
+
+def _check_middleware() -> Iterator[CheckMessage]:
+    order = list(settings.MIDDLEWARE)
+    if MIDDLEWARE not in order:
+        yield Caution(
+            "ConnectionMiddleware is not in MIDDLEWARE: queries do not act as the signed-in user by themselves, "
+            "and errors of ERPNext become tracebacks.",
+            hint=f"Add {MIDDLEWARE!r} behind {AUTHENTICATION!r}.",
+            id="erpnext_bridge.W005",
+        )
+    elif AUTHENTICATION in order and order.index(MIDDLEWARE) < order.index(AUTHENTICATION):
+        yield Caution(
+            "ConnectionMiddleware stands before AuthenticationMiddleware, so it knows no user.",
+            hint=f"Move {MIDDLEWARE!r} behind {AUTHENTICATION!r}.",
+            id="erpnext_bridge.W006",
+        )
+
+
+def _check_redirect_uri(site: Site) -> Iterator[CheckMessage]:
+    uri = redirect_uri(site)
+    parts = urlsplit(site.redirect_uri)
+    if site.redirect_uri and (
+        parts.scheme not in ("http", "https") or parts.path != page("callback", site.alias)
+    ):
+        yield Error(
+            f"ERPNEXT_BRIDGE['SITES'][{site.alias!r}]['REDIRECT_URI'] does not lead to the page that finishes a connect.",
+            hint=f"Let it end with {page('callback', site.alias)!r}: 'https://<your host>{page('callback', site.alias)}'.",
+            id="erpnext_bridge.E011",
+        )
+        return
+    exact = uri if urlsplit(uri).netloc else f"https://<your host>{uri}"
+    yield Info(
+        f"Redirect URI to register at {site.url}: {exact}",
+        hint=(
+            f"Put it into 'Redirect URIs' of the OAuth Client {site.client_id} there, to the letter, several separated "
+            "by blanks. Once it is, this line can go: SILENCED_SYSTEM_CHECKS = ['erpnext_bridge.I001']."
+        ),
+        id="erpnext_bridge.I001",
+    )
+
+
+def register_checks() -> None:
+    register(check_settings, "erpnext_bridge")

@@ -1,0 +1,20 @@
+"""The app's pages: `path("erpnext/", include("erpnext_bridge.urls"))` puts them into a project."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from erpnext_bridge import views
+
+app_name = "erpnext_bridge"
+
+# The default site goes unnamed, so that its redirect URI is https://<host>/erpnext/callback/ .
+urlpatterns = [
+    path("", views.status, name="status"),
+    path("connect/", views.connect, name="connect"),
+    path("connect/<str:site>/", views.connect, name="connect"),
+    path("callback/", views.callback, name="callback"),
+    path("callback/<str:site>/", views.callback, name="callback"),
+    path("disconnect/", views.disconnect, name="disconnect"),
+    path("disconnect/<str:site>/", views.disconnect, name="disconnect"),
+]

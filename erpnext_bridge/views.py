@@ -1,0 +1,183 @@
+"""
+The pages of connecting: see what is connected, start, come back, end.
+
+Leaving for ERPNext takes a POST with our CSRF token. By a link alone, a page of somebody else could first
+sign the browser in to that person's ERPNext account and then have it connected here, consent skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+from django.apps import apps
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ImproperlyConfigured
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_http_methods
+
+from erpnext_bridge import connecting
+from erpnext_bridge.addresses import asked_next, connect_page, page, redirect_uri
+from erpnext_bridge.conf import DEFAULT_SITE, Site, get_settings
+from erpnext_bridge.errors import ERPNextBridgeError
+from erpnext_bridge.identity import Identity
+from erpnext_bridge.models import Connection
+from erpnext_bridge.pages import error_response, page_for
+from erpnext_bridge.pending import StateRefused
+
+
+@dataclass(frozen=True)
+class SiteRow:
+    """One site on the status page."""
+
+    site: Site
+    connection: Connection | None
+    problem: str
+    connect_url: str
+    disconnect_url: str
+    redirect_uri: str
+
+
+def _page(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Keep a page out of caches, and out of a transaction that would wait for ERPNext or undo what it did."""
+
+    @wraps(view)
+    def shown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        response = view(request, *args, **kwargs)
+        # A callback's address holds a code: no other site may read it from a Referer header.
+        response.headers.setdefault("Referrer-Policy", "same-origin")
+        return response
+
+    return transaction.non_atomic_requests(never_cache(shown))
+
+
+@_page
+@login_required
+@require_GET
+def status(request: HttpRequest) -> HttpResponse:
+    rows = [_row(request, site) for site in get_settings().sites.values() if site.can_connect]
+    return render(request, "erpnext_bridge/status.html", {"rows": rows})
+
+
+@_page
+@login_required
+@require_http_methods(["GET", "POST"])
+def connect(request: HttpRequest, site: str = DEFAULT_SITE) -> HttpResponse:
+    row = _row(request, _site_or_404(site))
+    if request.method == "POST":
+        return redirect(
+            connecting.start(
+                request.session,
+                request.user,
+                row.site,
+                redirect_uri=row.redirect_uri,
+                next_url=asked_next(request),
+            )
+        )
+    return render(request, "erpnext_bridge/connect.html", {"row": row, "next": asked_next(request)})
+
+
+@_page
+@require_GET
+def callback(request: HttpRequest, site: str = DEFAULT_SITE) -> HttpResponse:
+    wanted = _site_or_404(site)
+    again = connect_page(site)
+    if "error" in request.GET:
+        return _not_granted(request, wanted, again)
+    try:
+        done = connecting.finish(
+            request.session,
+            request.user,
+            wanted,
+            state=request.GET.get("state", ""),
+            code=request.GET.get("code", ""),
+        )
+    except StateRefused as refusal:
+        return _notice(request, "This connect cannot be finished", str(refusal), action=again, status=400)
+    except ERPNextBridgeError as error:
+        if (shown := page_for(error)) is None:
+            raise
+        return error_response(request, error, shown, retry_url=again)
+    return _connected(request, done)
+
+
+@_page
+@login_required
+@require_http_methods(["GET", "POST"])
+def disconnect(request: HttpRequest, site: str = DEFAULT_SITE) -> HttpResponse:
+    connection = Connection.objects.for_identity(Identity.for_user(request.user, site)).first()
+    if connection is None:
+        return redirect(page("status"))
+    if request.method == "GET":
+        return render(
+            request, "erpnext_bridge/disconnect.html", {"connection": connection, "action": request.path}
+        )
+    revoked = connecting.disconnect(connection)
+    text = f"You are no longer connected as {connection.label}. The tokens are deleted here" + (
+        ", and ERPNext has revoked them."
+        if revoked
+        else ". ERPNext could not be reached or did not confirm that it revoked them; they expire there by themselves, "
+        "or its administrator can delete them."
+    )
+    return _notice(request, "Disconnected", text)
+
+
+def _site_or_404(alias: str) -> Site:
+    try:
+        site = get_settings().site(alias)
+    except ImproperlyConfigured as unknown:
+        raise Http404(str(unknown)) from None
+    if not site.can_connect:
+        raise Http404(f"ERPNEXT_BRIDGE['SITES'][{alias!r}] has no CLIENT_ID, so nobody can connect there.")
+    return site
+
+
+def _row(request: HttpRequest, site: Site) -> SiteRow:
+    connection = Connection.objects.for_identity(Identity.for_user(request.user, site.alias)).first()
+    return SiteRow(
+        site=site,
+        connection=connection,
+        problem=connecting.problem_of(connection, site) if connection else "",
+        connect_url=connect_page(site.alias),
+        disconnect_url=page("disconnect", site.alias),
+        redirect_uri=redirect_uri(site, request),
+    )
+
+
+def _not_granted(request: HttpRequest, site: Site, again: str) -> HttpResponse:
+    # Frappe's Deny button comes back with ?error=access_denied and no state (integrations/oauth2.py), so
+    # this may come from anywhere: it changes nothing, and what the address says further is not repeated.
+    if request.GET["error"] == "access_denied":
+        text = f"You did not allow the access to {site.label}. Nothing was changed."
+        return _notice(request, "Cancelled", text, action=again)
+    text = f"{site.label} did not grant the access. Nothing was changed."
+    return _notice(request, "Not connected", text, action=again, status=400)
+
+
+def _connected(request: HttpRequest, done: connecting.Finished) -> HttpResponse:
+    onward = done.next_url or page("status")
+    if done.replaced:
+        text = f"You are now connected as {done.connection.label}; before, it was {done.replaced}."
+        return _notice(request, "Another ERPNext account", text, action=onward, label="Continue")
+    if apps.is_installed("django.contrib.messages"):
+        messages.success(request, f"Connected as {done.connection.label}.", fail_silently=True)
+    return redirect(onward)
+
+
+def _notice(
+    request: HttpRequest,
+    title: str,
+    text: str,
+    *,
+    action: str = "",
+    label: str = "Connect",
+    status: int = 200,
+) -> HttpResponse:
+    context = {"title": title, "text": text, "action": action, "label": label}
+    return render(request, "erpnext_bridge/notice.html", context, status=status)
