@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from erpnext_bridge import views
+from erpnext_bridge import views, write_views
 
 app_name = "erpnext_bridge"
 
@@ -17,4 +17,7 @@ urlpatterns = [
     path("callback/<str:site>/", views.callback, name="callback"),
     path("disconnect/", views.disconnect, name="disconnect"),
     path("disconnect/<str:site>/", views.disconnect, name="disconnect"),
+    path("writes/", write_views.write_list, name="writes"),
+    path("writes/<uuid:pk>/", write_views.write_detail, name="write"),
+    path("writes/<uuid:pk>/status/", write_views.write_status, name="write_status"),
 ]

@@ -1,0 +1,28 @@
+"""`manage.py erpnext_sweep`: the sweep of background writes, once, for cron instead of Celery beat."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from erpnext_bridge import tasks, writes
+
+
+class Command(BaseCommand):
+    help = "Picks up background writes that a crash left, and hands those that are due to the workers."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--deliver", action="store_true", help="deliver them in this process, without a Celery worker"
+        )
+
+    def handle(self, *args: Any, deliver: bool, **options: Any) -> None:
+        found = writes.sweep()
+        for write in found:
+            if deliver:
+                writes.perform(write.pk)
+            else:
+                tasks.nudge(write)
+        done = "delivered" if deliver else "handed to the workers"
+        self.stdout.write(f"{len(found)} due {'write' if len(found) == 1 else 'writes'} {done}.")
