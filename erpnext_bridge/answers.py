@@ -29,6 +29,7 @@ from erpnext_bridge.transport import Answer
 
 MAX_MESSAGE = 2000
 MAX_MESSAGES = 20
+MAX_PAGE_TEXT = 200
 
 STATUSES: dict[int, type[ERPNextBridgeError]] = {
     401: AuthenticationRefused,
@@ -278,7 +279,7 @@ def _server_messages(body: Mapping[str, Any]) -> Iterator[tuple[Any, bool]]:
         if isinstance(message, dict):
             yield message.get("message"), bool(message.get("raise_exception"))
         else:
-            yield entry, False
+            yield (message if isinstance(message, str) else entry), False
 
 
 def _v2_messages(body: Mapping[str, Any]) -> Iterator[tuple[Any, bool]]:
@@ -297,13 +298,17 @@ def _loads(value: Any) -> Any:
 
 
 def _page_text(answer: Answer) -> str:
-    """Return the title of a page, or its first line where it has none."""
-    if "json" in answer.media_type or not answer.media_type.startswith("text/"):
+    """Return the words of a short page, the title of a long one."""
+    if not answer.media_type.startswith("text/"):
         return ""
     page = answer.content[: 1 << 16].decode("utf-8", "replace")
     title = re.search(r"<title[^>]*>(.*?)</title>", page, re.IGNORECASE | re.DOTALL)
-    text = plain_text(title[1]) if title else ""
-    return (text or plain_text(page).partition("\n")[0])[:200]
+    lines = [
+        re.sub(r"^\d{3} ", "", plain_text(title[1])) if title else "",
+        *plain_text(re.sub(r"(?is)<title.*?</title>", "", page)).splitlines(),
+    ]
+    words = " ".join(dict.fromkeys(line for line in lines if line))
+    return words if len(words) <= MAX_PAGE_TEXT else (lines[0] or words)[:MAX_PAGE_TEXT]
 
 
 class _TextOnly(HTMLParser):

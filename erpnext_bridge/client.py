@@ -35,6 +35,8 @@ Payload = dict[str, Any]
 Rows = list[Any]
 """Rows of a list: dicts, or lists of values."""
 Names = list[str]
+Name = str | int
+"""A document's name; autoincremented DocTypes have numbers."""
 
 # gunicorn refuses request lines above 4,094 bytes, and proxies have limits of their own. Half of that
 # leaves room for either, and a POST costs nothing.
@@ -205,35 +207,35 @@ class FrappeClient:
             return cast("Payload", self.call("frappe.client.insert", doc={**document, "doctype": doctype}))
         return self._write("POST", resource_path(doctype), document)
 
-    def read(self, doctype: str, name: str) -> Payload:
+    def read(self, doctype: str, name: Name) -> Payload:
         """Return a document with its child rows."""
         if _addressable(doctype, name):
             request = Request("GET", resource_path(doctype, name), credentials=self.credentials)
             return cast("Payload", self._exchange(request)["data"])
         return cast("Payload", self._read_by_post("frappe.client.get", {"doctype": doctype, "name": name}))
 
-    def update(self, doctype: str, name: str, values: Mapping[str, Any]) -> Payload:
+    def update(self, doctype: str, name: Name, values: Mapping[str, Any]) -> Payload:
         """Change these fields and return the document; with the `modified` that was read, a Conflict is possible."""
         if _addressable(doctype, name):
             return self._write("PUT", resource_path(doctype, name), values)
         updated = self.call("frappe.client.set_value", doctype=doctype, name=name, fieldname=dict(values))
         return cast("Payload", updated)
 
-    def delete(self, doctype: str, name: str) -> None:
+    def delete(self, doctype: str, name: Name) -> None:
         if _addressable(doctype, name):
             self._exchange(Request("DELETE", resource_path(doctype, name), credentials=self.credentials))
         else:
             self.call("frappe.client.delete", doctype=doctype, name=name)
 
-    def submit(self, doctype: str, name: str, *, modified: str | None = None) -> Payload:
+    def submit(self, doctype: str, name: Name, *, modified: str | None = None) -> Payload:
         """Submit a draft; with the `modified` that was read, a Conflict is possible."""
         return self._set_docstatus(doctype, name, 1, modified)
 
-    def cancel(self, doctype: str, name: str, *, modified: str | None = None) -> Payload:
+    def cancel(self, doctype: str, name: Name, *, modified: str | None = None) -> Payload:
         """Cancel a submitted document."""
         return self._set_docstatus(doctype, name, 2, modified)
 
-    def rename(self, doctype: str, name: str, new_name: str, *, merge: bool = False) -> str:
+    def rename(self, doctype: str, name: Name, new_name: Name, *, merge: bool = False) -> str:
         """Rename a document and all links to it; return the name that it got."""
         return str(
             self.call(
@@ -264,7 +266,7 @@ class FrappeClient:
         return _result(self._exchange(request))
 
     def call_document(
-        self, doctype: str, name: str, method: str, /, *, http_method: str = "POST", **params: Any
+        self, doctype: str, name: Name, method: str, /, *, http_method: str = "POST", **params: Any
     ) -> Any:
         """Call a whitelisted method of a document. By GET, Frappe rolls back whatever the method does."""
         _refuse_reserved(params)
@@ -283,14 +285,16 @@ class FrappeClient:
         *,
         filename: str | None = None,
         doctype: str | None = None,
-        name: str | None = None,
+        name: Name | None = None,
         fieldname: str | None = None,
         folder: str | None = None,
         is_private: bool = True,
     ) -> Payload:
         """Upload a file, attached to a document if one is named; return its File document."""
         params = {"doctype": doctype, "docname": name, "fieldname": fieldname, "folder": folder}
-        fields = {"is_private": str(int(is_private))} | {key: value for key, value in params.items() if value}
+        fields = {"is_private": str(int(is_private))} | {
+            key: str(value) for key, value in params.items() if value
+        }
         with _seekable(file) as content:
             body = Multipart(fields, content, filename or _name_of(file))
             request = Request(
@@ -312,7 +316,7 @@ class FrappeClient:
     def print_pdf(
         self,
         doctype: str,
-        name: str,
+        name: Name,
         *,
         print_format: str | None = None,
         letterhead: str | None = None,
@@ -382,7 +386,7 @@ class FrappeClient:
         )
         return cast("Payload", self._exchange(request)["data"])
 
-    def _set_docstatus(self, doctype: str, name: str, docstatus: int, modified: str | None) -> Payload:
+    def _set_docstatus(self, doctype: str, name: Name, docstatus: int, modified: str | None) -> Payload:
         # Not run_method: controllers that override submit(), such as Journal Entry's, need not whitelist it.
         return self.update(
             doctype, name, {"docstatus": docstatus} | ({"modified": modified} if modified else {})
@@ -452,12 +456,13 @@ def method_path(method: str) -> str:
     return f"/api/method/{quote(method, safe='')}"
 
 
-def resource_path(doctype: str, name: str | None = None) -> str:
+def resource_path(doctype: str, name: Name | None = None) -> str:
     path = f"/api/resource/{quote(doctype, safe='')}"
-    return path if name is None else f"{path}/{quote(name, safe='')}"
+    return path if name is None else f"{path}/{quote(str(name), safe='')}"
 
 
-def _addressable(doctype: str, name: str) -> bool:
+def _addressable(doctype: str, name: Name) -> bool:
+    name = str(name)
     if not name:
         # With an empty name, the path is the one of the list.
         raise DocumentDoesNotExist(f"No {doctype} has an empty name.")

@@ -103,7 +103,7 @@ class SessionId(Credentials):
     """Needed for writes once that session has shown a Desk page in a browser (frappe/auth.py)."""
 
     def __post_init__(self) -> None:
-        self._check(sid=self.sid, csrf_token=self.csrf_token or "none")
+        self._check(sid=self.sid, csrf_token="none" if self.csrf_token is None else self.csrf_token)
         if set(self.sid) & set(';,"\\'):
             raise ValueError("The sid of session must be a single cookie value.")
 

@@ -103,6 +103,8 @@ class PermissionRefused(RefusedError):
 class AuthenticationRefused(RefusedError):
     """The credentials are wrong, expired or revoked, or the log-in needs a further step."""
 
+    way_out = "ERPNext does not accept these credentials."
+
 
 class GrantRefused(AuthenticationRefused):
     """The OAuth endpoint refused a code or a refresh token for good."""
