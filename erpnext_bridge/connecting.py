@@ -37,7 +37,7 @@ from erpnext_bridge.errors import (
 from erpnext_bridge.identity import Identity
 from erpnext_bridge.models import Connection
 from erpnext_bridge.models.connection import Health
-from erpnext_bridge.oauth import OAuthEndpoints, TokenPair, new_pkce
+from erpnext_bridge.oauth import Hint, OAuthEndpoints, TokenPair, new_pkce
 from erpnext_bridge.pending import PendingConnect, Session, StateRefused
 from erpnext_bridge.transport import Exchange, Timeouts
 
@@ -230,11 +230,11 @@ def refresh(connection: Connection, site: Site) -> Connection:
         check_usable(current, site)
         try:
             pair = _refreshed_pair(current, site)
-        except GrantRefused as refusal:
-            refused = refusal
+        except GrantRefused:
+            pass
         else:
             return _replace(current, site, pair)
-    return _after_refusal(current, site, refused)
+    return _after_refusal(current, site)
 
 
 def _refreshed_pair(connection: Connection, site: Site) -> TokenPair:
@@ -259,7 +259,7 @@ def _replace(current: Connection, site: Site, pair: TokenPair) -> Connection:
     return connection
 
 
-def _after_refusal(current: Connection, site: Site, refusal: GrantRefused) -> Connection:
+def _after_refusal(current: Connection, site: Site) -> Connection:
     # Where the database has no row locks, another process may have been faster, and a server that
     # rotates tokens has refused ours because of it.
     now = _reread(current, site)
@@ -268,7 +268,7 @@ def _after_refusal(current: Connection, site: Site, refusal: GrantRefused) -> Co
         return now
     reason = "ERPNext does not accept the stored tokens any more: they expired or were revoked there."
     end(now, reason)
-    raise NeedsReconnect(reason, site=site.alias, status=refusal.status) from None
+    raise NeedsReconnect(reason, site=site.alias)
 
 
 def _has_other_tokens(one: Connection, other: Connection) -> bool:
@@ -352,12 +352,19 @@ def _revoke_after_commit(connection: Connection) -> None:
 
 
 def _revoke_quietly(endpoints: OAuthEndpoints, access_token: str, refresh_token: str) -> bool:
-    # Either token ends the pair, but a server that purged the expired access token knows the other one
-    # only. The answer is 200 in any case (frappe/integrations/oauth2.py), so the outcome is asked for.
+    """Revoke a pair; return whether the token that lives longest is dead. Raise nothing that a site can cause."""
+    hint: Hint = "refresh_token" if refresh_token else "access_token"
     try:
-        endpoints.revoke(access_token, "access_token")
-        if refresh_token:
-            endpoints.revoke(refresh_token, "refresh_token")
-        return endpoints.introspect(access_token).get("active") is False
+        # Either token ends the pair. The answer is 200 in any case, and a refresh token without its hint is
+        # ignored (frappe/integrations/oauth2.py), so the outcome is asked for.
+        endpoints.revoke(access_token)
+        if _is_dead(endpoints, refresh_token or access_token, hint):
+            return True
+        endpoints.revoke(refresh_token or access_token, hint)
+        return _is_dead(endpoints, refresh_token or access_token, hint)
     except ERPNextBridgeError:
         return False
+
+
+def _is_dead(endpoints: OAuthEndpoints, token: str, hint: Hint) -> bool:
+    return endpoints.introspect(token, hint).get("active") is False

@@ -1,0 +1,7 @@
+"""The app's own tables in Django's admin."""
+
+from __future__ import annotations
+
+from erpnext_bridge.admin.connections import ConnectionAdmin
+
+__all__ = ["ConnectionAdmin"]
