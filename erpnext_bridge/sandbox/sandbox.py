@@ -1,0 +1,237 @@
+"""The sandbox as its users hold it: start and stop, credentials, rows, the request log, faults on demand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qsl
+
+from . import accounts, clients, webhooks
+from .app import Application
+from .context import Site
+from .gate import Gate
+from .server import Answer, Environ, Server
+from .trouble import Incoming, Match, Troubles
+from .world import World
+
+ADMINISTRATOR = "Administrator"
+LONG_AGO = "2000-01-01 00:00:00.000000"
+HIDDEN_PARAMETERS = frozenset(
+    {
+        "access_token",
+        "api_key",
+        "api_secret",
+        "client_secret",
+        "code",
+        "code_verifier",
+        "csrf_token",
+        "password",
+        "pwd",
+        "refresh_token",
+        "sid",
+        "token",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request that the sandbox saw. Credentials, cookies and bodies are not kept."""
+
+    method: str
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+    status: int | None = None
+    """None when the connection was closed without an answer."""
+    user: str | None = None
+    doctype: str | None = None
+
+    @property
+    def rpc(self) -> str:
+        """The dotted path of a method call, or an empty text."""
+        _, found, name = self.path.partition("/method/")
+        return name if found else ""
+
+
+class Sandbox:
+    """An ERPNext in this process, listening on a local port between `with` and its end."""
+
+    def __init__(
+        self,
+        version: int = 15,
+        world: World | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        webhook_pauses: tuple[float, ...] = webhooks.PAUSES,
+    ) -> None:
+        if version not in (15, 16):
+            raise ValueError(f"The sandbox knows Frappe 15 and 16, not {version!r}.")
+        self.version = version
+        self.world = world if world is not None else World.demo()
+        self.requests: list[Request] = []
+        self.site = Site.open(self.world, version)
+        self.gate = Gate()
+        self.sender = webhooks.Sender(self.site, webhook_pauses)
+        self.troubles = Troubles()
+        self._application = Application(self.site, self.gate, self.sender.send)
+        self._server = Server(self._answer, host, port)
+
+    def __repr__(self) -> str:
+        return f"<Sandbox v{self.version} at {self.url}>"
+
+    @property
+    def url(self) -> str:
+        return self._server.url
+
+    # -- life
+
+    def start(self) -> Self:
+        self._server.start()
+        self.site.base_url = self.url
+        return self
+
+    def stop(self) -> None:
+        self._server.stop()
+        self.sender.stop()
+        with self.site.lock:
+            self.site.store.connection.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # -- credentials
+
+    def api_key(self, user: str) -> tuple[str, str]:
+        """Key and secret of a user, made when there are none."""
+        with self.site.lock:
+            key = self.site.store.value("User", user, "api_key")
+            secret = accounts.api_secret(self.site, user)
+            if not (key and secret):
+                key, secret = accounts.new_keys(self.site, user)
+                self.site.store.commit()
+        return str(key), secret
+
+    def set_password(self, user: str, password: str) -> None:
+        with self.site.lock:
+            self.site.store.set_secret("User", user, "password", password)
+            self.site.store.commit()
+
+    def oauth_client(
+        self,
+        redirect_uris: list[str],
+        scopes: str = "all openid",
+        *,
+        app_name: str = "Sandbox client",
+        skip_authorization: bool = False,
+    ) -> tuple[str, str]:
+        """Register an OAuth client; answers its id and secret."""
+        values = {
+            "app_name": app_name,
+            "scopes": scopes,
+            "redirect_uris": " ".join(redirect_uris),
+            "default_redirect_uri": redirect_uris[0],
+            "grant_type": "Authorization Code",
+            "response_type": "Code",
+            "skip_authorization": int(skip_authorization),
+        }
+        with self.site.lock:
+            row = clients.create(self.site, ADMINISTRATOR, values)
+        return str(row["client_id"]), str(row["client_secret"])
+
+    @property
+    def rotate_refresh_tokens(self) -> bool:
+        """Whether a refresh revokes the pair it replaces: newer servers do, 15.55 and 16.4 do not."""
+        return self.gate.rotate_refresh_tokens
+
+    @rotate_refresh_tokens.setter
+    def rotate_refresh_tokens(self, value: bool) -> None:
+        self.gate.rotate_refresh_tokens = value
+
+    def expire_tokens(self, user: str | None = None) -> int:
+        """Let access tokens expire, of one user or of all; answers how many."""
+        return self._change_tokens(user, {"expiration_time": LONG_AGO})
+
+    def revoke_tokens(self, user: str | None = None) -> int:
+        return self._change_tokens(user, {"status": "Revoked"})
+
+    def _change_tokens(self, user: str | None, change: dict[str, Any]) -> int:
+        where = {"user": user} if user else {}
+        with self.site.lock:
+            found = self.site.store.rows("OAuth Bearer Token", where)
+            for token in found:
+                self.site.store.update("OAuth Bearer Token", token["name"], change)
+            self.site.store.commit()
+        return len(found)
+
+    # -- data
+
+    def rows(self, doctype: str) -> list[dict[str, Any]]:
+        with self.site.lock:
+            return self.site.store.rows(doctype)
+
+    def document(self, doctype: str, name: str) -> dict[str, Any] | None:
+        """A document with its child rows, or None."""
+        store = self.site.store
+        with self.site.lock:
+            found = store.get(doctype, name)
+            meta = store.meta(doctype)
+            if found is None or meta is None:
+                return None
+            for field in meta.tables:
+                place = {"parent": found["name"], "parenttype": doctype, "parentfield": field.fieldname}
+                found[field.fieldname] = store.rows(field.options, place, order="idx")
+        return found
+
+    # -- faults
+
+    def trouble(
+        self, kind: str, times: int | None = 1, match: Match | str | None = None, **options: Any
+    ) -> None:
+        """Let the next requests meet a fault: `times` of them (None: all), chosen by path prefix or function."""
+        self.troubles.add(kind, times, match, options)
+
+    def trouble_clear(self) -> None:
+        self.troubles.clear()
+
+    # -- requests
+
+    def _answer(self, environ: Environ) -> Answer:
+        incoming = describe(environ)
+        trouble = self.troubles.take(incoming)
+        if trouble is None:
+            answer = self._application(environ)
+        else:
+            answer = trouble.apply(lambda: self._application(environ))
+        self.requests.append(record(incoming, environ, answer))
+        return answer
+
+
+def describe(environ: Environ) -> Incoming:
+    path = environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace")
+    query = tuple(parse_qsl(environ["QUERY_STRING"], keep_blank_values=True))
+    shown = tuple((key, "***" if key in HIDDEN_PARAMETERS else value) for key, value in query)
+    return Incoming(environ["REQUEST_METHOD"], path, shown, doctype_of(path))
+
+
+def doctype_of(path: str) -> str | None:
+    parts = path.strip("/").split("/")
+    for marker in ("resource", "document", "doctype"):
+        if marker in parts[:3] and len(parts) > parts.index(marker) + 1:
+            return parts[parts.index(marker) + 1]
+    return None
+
+
+def record(incoming: Incoming, environ: Environ, answer: Answer) -> Request:
+    ctx = environ.get("sandbox.context")
+    named = ctx.form.get("doctype") if ctx is not None else None
+    doctype = incoming.doctype or (named if isinstance(named, str) else None)
+    user = ctx.user if ctx is not None else None
+    status = None if answer.silent else answer.status
+    return Request(incoming.method, incoming.path, incoming.query, status, user, doctype)
