@@ -139,7 +139,8 @@ def _wait_for_connection(write: DocumentWrite, error: Exception, sent: bool) -> 
 
 
 def _refuse(write: DocumentWrite, error: Exception, sent: bool) -> Outcome:
-    return Outcome(State.REFUSED, "\n".join(_messages(error)) or str(error), error)
+    text = "\n".join(_messages(error)) or f"ERPNext gave no message. {error}"
+    return Outcome(State.REFUSED, text, error)
 
 
 def _ask_a_person(write: DocumentWrite, error: Exception, sent: bool) -> Outcome:

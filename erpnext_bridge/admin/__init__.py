@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from erpnext_bridge.admin.connections import ConnectionAdmin
+from erpnext_bridge.admin.writes import DocumentWriteAdmin
 
-__all__ = ["ConnectionAdmin"]
+__all__ = ["ConnectionAdmin", "DocumentWriteAdmin"]

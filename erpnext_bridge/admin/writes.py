@@ -1,0 +1,156 @@
+"""The writes of everybody, for administrators: what happened to each, and what they can do about it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.contrib.auth import get_user_model
+from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html, format_html_join
+
+from erpnext_bridge.models.write import DocumentWrite, DocumentWriteQuerySet, State
+from erpnext_bridge.writes import WriteStateError, can_resolve, cancel, resolve, retry
+
+if TYPE_CHECKING:
+    WriteModelAdmin = admin.ModelAdmin[DocumentWrite]
+else:
+    WriteModelAdmin = admin.ModelAdmin
+
+FINISHED = (State.DONE, State.CANCELLED)
+
+
+@admin.register(DocumentWrite)
+class DocumentWriteAdmin(WriteModelAdmin):
+    actions = ["send_again", "create_again", "mark_as_done", "give_up"]
+    list_display = ["__str__", "site", "actor", "state", "attempts", "message", "created_at"]
+    list_filter = ["state", "site", "action", "is_service", "created_at", "doctype"]
+    list_select_related = ["user"]
+    date_hierarchy = "created_at"
+    ordering = ["-created_at"]
+    fieldsets = [
+        (None, {"fields": ["state", "message", "document", "document_name", "advice"]}),
+        ("What", {"fields": ["action", "doctype", "submit", "values", "base_modified"]}),
+        ("Whose", {"fields": ["site", "user", "is_service"]}),
+        ("Delivery", {"fields": ["attempts", "next_attempt_at", "outcome_unknown", "events"]}),
+        ("Times", {"fields": ["created_at", "updated_at", "finished_at"]}),
+    ]
+
+    def get_search_fields(self, request: HttpRequest) -> list[str]:
+        username = getattr(get_user_model(), "USERNAME_FIELD", "username")
+        return ["document_name", "doctype", "last_error", f"user__{username}", "=id"]
+
+    # What is allowed
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: DocumentWrite | None = None) -> bool:
+        # A write that is not finished is a promise; giving it up is an action of its own.
+        return obj is not None and obj.state in FINISHED and super().has_delete_permission(request, obj)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: DocumentWrite | None = None) -> list[str]:
+        shown = [name for _, options in self.fieldsets or () for name in options["fields"]]
+        editable = {"document_name"} if obj is not None and _needs_name(obj) else set()
+        return [str(name) for name in shown if name not in editable]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        write = self.get_object(request, object_id)
+        can_save = write is not None and _needs_name(write)
+        buttons = {"show_save": can_save, "show_save_and_continue": False, "show_save_and_add_another": False}
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **buttons})
+
+    def save_model(self, request: HttpRequest, obj: DocumentWrite, form: Any, change: bool) -> None:
+        # The form has put the name into `obj`; resolve() decides with the row as it is.
+        write = DocumentWrite.objects.get(pk=obj.pk)
+        try:
+            resolve(write, form.cleaned_data.get("document_name", ""), by=request.user.get_username())
+        except WriteStateError as refusal:
+            self.message_user(request, str(refusal), messages.ERROR)
+
+    # Columns and fields
+
+    @admin.display(description="message")
+    def message(self, write: DocumentWrite) -> str:
+        return format_html('<span style="white-space: pre-line">{}</span>', write.last_error)
+
+    @admin.display(description="at ERPNext")
+    def document(self, write: DocumentWrite) -> str:
+        if not write.document_url:
+            return write.document_name or "no name yet"
+        return format_html('<a href="{}" rel="noreferrer">{}</a>', write.document_url, write.document_name)
+
+    @admin.display(description="what to do")
+    def advice(self, write: DocumentWrite) -> str:
+        return ADVICE.get(State(write.state), "Nothing.") if not _needs_name(write) else NAME_IT
+
+    @admin.display(description="payload")
+    def values(self, write: DocumentWrite) -> str:
+        text = json.dumps(write.payload, indent=2, ensure_ascii=False)
+        return format_html('<pre style="white-space: pre-wrap; margin: 0">{}</pre>', text)
+
+    @admin.display(description="history")
+    def events(self, write: DocumentWrite) -> str:
+        lines = ((event["at"], event["event"], _rest(event)) for event in write.history)
+        return format_html("<ol>{}</ol>", format_html_join("", "<li>{} <b>{}</b> {}</li>", lines))
+
+    # Actions
+
+    @admin.action(description="Send again", permissions=["change"])
+    def send_again(self, request: HttpRequest, queryset: DocumentWriteQuerySet) -> None:
+        self._each(request, queryset, retry, "queued again")
+
+    @admin.action(description="Create again: I have looked, ERPNext does not have it", permissions=["change"])
+    def create_again(self, request: HttpRequest, queryset: DocumentWriteQuerySet) -> None:
+        self._each(
+            request, queryset, lambda write, by: retry(write, create_again=True, by=by), "queued again"
+        )
+
+    @admin.action(description="Mark as done: I have looked, ERPNext has it", permissions=["change"])
+    def mark_as_done(self, request: HttpRequest, queryset: DocumentWriteQuerySet) -> None:
+        self._each(request, queryset, resolve, "marked as done")
+
+    @admin.action(description="Give up", permissions=["change"])
+    def give_up(self, request: HttpRequest, queryset: DocumentWriteQuerySet) -> None:
+        self._each(request, queryset, cancel, "given up")
+
+    def _each(
+        self,
+        request: HttpRequest,
+        queryset: DocumentWriteQuerySet,
+        act: Callable[..., None],
+        done: str,
+    ) -> None:
+        count = 0
+        for write in queryset:
+            try:
+                act(write, by=request.user.get_username())
+                count += 1
+            except WriteStateError as refusal:
+                self.message_user(request, f"{write}: {refusal}", messages.WARNING)
+        if count:
+            self.message_user(request, f"{count} {'write' if count == 1 else 'writes'} {done}.")
+
+
+NAME_IT = (
+    "ERPNext may have created the document. Look for it there. If you find it, put its name above and save. "
+    "If it is not there, choose “Create again” in the list."
+)
+
+ADVICE = {
+    State.REFUSED: "Mend at ERPNext what the message names, then choose “Send again” in the list, or “Give up”.",
+    State.UNCERTAIN: "Look at the document at ERPNext, then choose “Send again”, “Mark as done” or “Give up” in the list.",
+    State.RETRYING: "Nothing; “Send again” in the list does not wait for the next attempt.",
+}
+
+
+def _needs_name(write: DocumentWrite) -> bool:
+    return write.creates and can_resolve(write)
+
+
+def _rest(event: dict[str, Any]) -> str:
+    return ", ".join(f"{key}: {value}" for key, value in event.items() if key not in ("at", "event"))
