@@ -9,7 +9,8 @@ from __future__ import annotations
 import ipaddress
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NoReturn
@@ -87,7 +88,7 @@ class OAuthEndpoints:
 
     def authorize_url(self, state: str, code_challenge: str) -> str:
         """Return the URL to send the user's browser to."""
-        url, _ = self._session().authorization_url(
+        url, _ = self._session(self.scope).authorization_url(
             _secured(self.site_url) + _endpoint("authorize"),
             state=state,
             code_challenge=code_challenge,
@@ -99,53 +100,51 @@ class OAuthEndpoints:
     def exchange(self, code: str, verifier: str) -> TokenPair:
         """Exchange an authorization code for tokens; GrantRefused when the code or its verifier is not good."""
         asked = _now()
+        with _hiding(code, verifier, self.client_secret):
+            return _token_pair(self._fetch(code, verifier), asked)
+
+    def refresh(self, refresh_token: str) -> TokenPair:
+        """Exchange a refresh token for a new pair; GrantRefused when it is dead."""
+        asked = _now()
+        # Frappe's message quotes the refresh token that it did not find (frappe/oauth.py).
+        with _hiding(refresh_token, self.client_secret):
+            answer = self._post("get_token", {"grant_type": "refresh_token", "refresh_token": refresh_token})
+            return _token_pair(_granted(answer), asked)
+
+    def revoke(self, token: str, hint: Hint = "access_token") -> None:
+        """Revoke a token and its pair. Frappe answers 200 whatever it did: `introspect` tells the outcome."""
+        with _hiding(token, self.client_secret):
+            answer = self._post("revoke_token", {"token": token, "token_type_hint": hint})
+            if answer.status != 200:
+                raise answers.error_of(answer)
+
+    def introspect(self, token: str, hint: Hint = "access_token") -> dict[str, Any]:
+        """Return Frappe's view of a token: `active` turns false by revocation only, and `exp` is in site time."""
+        with _hiding(token, self.client_secret):
+            answer = self._post("introspect_token", {"token": token, "token_type_hint": hint})
+            return _content(answers.read(answer))
+
+    def profile(self, access_token: str) -> dict[str, Any]:
+        """Return the claims of the token's user: `email`, `name`, `roles`; `sub` is null for Administrator."""
+        request = Request("GET", _endpoint("openid_profile"), credentials=Bearer(access_token))
+        with _hiding(access_token):
+            return _content(answers.read(self._send(request)))
+
+    def _fetch(self, code: str, verifier: str) -> dict[str, Any]:
+        basic = self.client_auth == "basic"
         try:
             token = self._session().fetch_token(
                 _secured(self.site_url) + _endpoint("get_token"),
                 code=code,
                 code_verifier=verifier,
-                include_client_id=self.client_auth != "basic",
+                include_client_id=not basic,
                 client_secret=self.client_secret if self.client_auth == "post" else None,
-                auth=HTTPBasicAuth(self.client_id, self.client_secret)
-                if self.client_auth == "basic"
-                else None,
+                auth=HTTPBasicAuth(self.client_id, self.client_secret) if basic else None,
             )
-        except OAuth2Error as exc:
-            raise UnreadableAnswer(
-                f"The answer has no tokens ({exc.error}).", method="POST", path=_endpoint("get_token")
-            ) from None
-        except ERPNextBridgeError as exc:
-            raise _without(exc, code, verifier, self.client_secret) from None
-        return _token_pair(token, asked)
-
-    def refresh(self, refresh_token: str) -> TokenPair:
-        """Exchange a refresh token for a new pair; GrantRefused when it is dead."""
-        asked = _now()
-        answer = self._post("get_token", {"grant_type": "refresh_token", "refresh_token": refresh_token})
-        try:
-            return _token_pair(_granted(answer), asked)
-        except ERPNextBridgeError as exc:
-            # Frappe's message quotes the refresh token that it did not find (frappe/oauth.py).
-            raise _without(exc, refresh_token, self.client_secret) from None
-
-    def revoke(self, token: str, hint: Hint = "access_token") -> None:
-        """Revoke a token and its pair. Frappe answers 200 whatever it did: `introspect` tells the outcome."""
-        answer = self._post("revoke_token", {"token": token, "token_type_hint": hint})
-        if answer.status != 200:
-            raise _without(answers.error_of(answer), token, self.client_secret)
-
-    def introspect(self, token: str, hint: Hint = "access_token") -> dict[str, Any]:
-        """Return Frappe's view of a token: `active` turns false by revocation only, and `exp` is in site time."""
-        answer = self._post("introspect_token", {"token": token, "token_type_hint": hint})
-        try:
-            return _content(answers.read(answer))
-        except ERPNextBridgeError as exc:
-            raise _without(exc, token, self.client_secret) from None
-
-    def profile(self, access_token: str) -> dict[str, Any]:
-        """Return the claims of the token's user: `email`, `name`, `roles`; `sub` is null for Administrator."""
-        request = Request("GET", _endpoint("openid_profile"), credentials=Bearer(access_token))
-        return _content(answers.read(self._send(request)))
+        except OAuth2Error:
+            # A refusal has been raised before; what oauthlib misses is the token.
+            return {}
+        return dict(token)
 
     def _post(self, endpoint: str, data: Mapping[str, str]) -> Answer:
         form = dict(data)
@@ -166,11 +165,12 @@ class OAuthEndpoints:
         transport = self.transport or transport_for(self.site_url)
         return transport.send(request, timeouts=self.timeouts, on_exchange=self.on_exchange)
 
-    def _session(self) -> Any:
+    def _session(self, scope: str | None = None) -> Any:
+        # Told the scope, oauthlib raises a warning when the user's tokens have another one.
         install()
         client = WebApplicationClient(self.client_id)
         # requests-oauthlib has no types.
-        session: Any = OAuth2Session(client=client, redirect_uri=self.redirect_uri, scope=self.scope)  # type: ignore[no-untyped-call]
+        session: Any = OAuth2Session(client=client, redirect_uri=self.redirect_uri, scope=scope)  # type: ignore[no-untyped-call]
         session.trust_env = False
         session.adapters.clear()
         session.mount("https://", _TransportAdapter(self._send))
@@ -271,13 +271,15 @@ def _token_pair(token: Mapping[str, Any], asked: datetime) -> TokenPair:
     )
 
 
-def _without(error: ERPNextBridgeError, *secrets: str) -> ERPNextBridgeError:
-    """Take secrets that were sent out of what the site said about them."""
-    messages = error.messages
-    for secret in filter(None, secrets):
-        messages = tuple(message.replace(secret, "[secret]") for message in messages)
-    error.args = messages
-    return error
+@contextmanager
+def _hiding(*secrets: str) -> Iterator[None]:
+    """Take the secrets that were sent out of what the site says about them."""
+    try:
+        yield
+    except ERPNextBridgeError as error:
+        for secret in filter(None, secrets):
+            error.args = tuple(message.replace(secret, "[secret]") for message in error.messages)
+        raise
 
 
 def _content(body: Mapping[str, Any]) -> dict[str, Any]:
