@@ -5,7 +5,7 @@ What is read: `Query.where` (`WhereNode.connector/negated/children`, `NothingNod
 `parent_alias`, `filtered_relation`), `Query.select`, `default_cols`, `get_select_mask()`, `selected`, `values_select`, `order_by`,
 `extra_order_by`, `default_ordering`, `standard_ordering`, `low_mark`, `high_mark`, `distinct`, `distinct_fields`,
 `annotation_select`, `annotations`, `combinator`, `extra`, `select_for_update`, `group_by`, `get_meta()`,
-`Col.alias/target`, `Lookup.lookup_name/lhs/rhs`, `OrderBy`, `F`. `tests/test_compiler.py` names each of them.
+`Col.alias/target`, `Lookup.lookup_name/lhs/rhs`, `TupleIn` over `ColPairs.get_cols()`, `OrderBy`, `F`. `tests/test_compiler.py` names each of them.
 
 The rule is an allow-list: what is not known here is refused by name, and never dropped.
 """
@@ -22,7 +22,8 @@ from django.db import models
 from django.db.models.constants import LOOKUP_SEP
 from django.db.models.expressions import Col, F, OrderBy, Value
 from django.db.models.fields.related import ForeignKey
-from django.db.models.lookups import Lookup, Transform
+from django.db.models.fields.tuple_lookups import TupleIn
+from django.db.models.lookups import In, Lookup, Transform
 from django.db.models.sql import Query
 from django.db.models.sql.where import AND, OR, NothingNode, WhereNode
 
@@ -187,16 +188,12 @@ class Compiler:
         return all_of(self._unit(unit, negated=negated) for unit in units)
 
     def _xor(self, node: WhereNode, *, negated: bool) -> Formula:
-        """Django's XOR is true when an odd number of its parts is."""
-        first, *rest = node.children
-        true, false = self._node(first, negated=False), self._node(first, negated=True)
-        for child in rest:
-            other, not_other = self._node(child, negated=False), self._node(child, negated=True)
-            true, false = (
-                any_of([all_of([true, not_other]), all_of([false, other])]),
-                any_of([all_of([true, other]), all_of([false, not_other])]),
-            )
-        return false if negated else true
+        """Django counts the parts that are true; one that compares with NULL is not (`WhereNode.as_sql`)."""
+        odd: Formula = FALSE
+        for child in node.children:
+            true = self._node(child, negated=False)
+            odd = any_of([all_of([odd, lookups.otherwise(true)]), all_of([lookups.otherwise(odd), true])])
+        return lookups.otherwise(odd) if negated else odd
 
     # An AND of lookups over one join asks for one related row that passes them all, so they go into one inner query.
 
@@ -241,6 +238,8 @@ class Compiler:
         return frozenset(found)
 
     def _lookup(self, node: Lookup[Any], *, negated: bool) -> Formula:
+        if isinstance(node, TupleIn) and len(node.lhs) == 1:
+            node = _plain_in(node)
         if not isinstance(node.lhs, Col):
             _refuse_transform(node)
         alias = node.lhs.alias
@@ -377,6 +376,12 @@ def rows_of(model: Any) -> Formula:
         return TRUE
     pairs = (("parenttype", parent), ("parentfield", model.parent_fieldname))
     return all_of(lookups.leaf(lookups.BLANK, name, "eq", value, negated=False) for name, value in pairs)
+
+
+def _plain_in(node: TupleIn) -> In[Any]:
+    """Return `(name) IN ((x), (y))`, which is how Django fetches the documents of a link, as `name IN (x, y)`."""
+    (column,) = node.lhs.get_cols()
+    return In(column, [member for (member,) in node.rhs])
 
 
 def _ordering_expression(item: Any) -> tuple[str, bool]:

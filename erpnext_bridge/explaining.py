@@ -26,7 +26,8 @@ def explain_selection(
     report["inner"] = [explain_selection(inner, reader) for inner in inner_selections(selection.where)]
     shown = replace(selection, where=substitute(selection.where, _placeholder))
     plan = make_plan(shown, reader.dialect, reader.max_branches)
-    requests = [_request(plan, branch, reader.page_size) for branch in plan.branches]
+    sent = plan.for_names() if len(plan.branches) > 1 else plan
+    requests = [_request(sent, branch, reader.page_size) for branch in sent.branches]
     return report | {"summary": _summary(plan, reader.page_size), "requests": requests}
 
 
@@ -44,7 +45,7 @@ def _placeholder(literal: Literal) -> Formula:
 def _request(plan: Plan, branch: Branch, page_size: int) -> dict[str, Any]:
     selection = plan.selection
     stop, start = selection.stop, selection.start
-    in_one = stop is not None and branch.exact and len(plan.branches) == 1
+    in_one = stop is not None and branch.exact
     limit = stop - start if in_one and stop is not None else page_size
     request = plan.request(branch, plan.columns(branch), limit=limit, start=start if in_one else 0)
     return {

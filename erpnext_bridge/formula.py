@@ -129,6 +129,8 @@ def branches(formula: Formula, limit: int) -> list[tuple[Literal | Or, ...]] | N
     Each is a tuple of literals with at most one Or among them, and that one holds literals only: what a
     Frappe list request can say with `filters` and `or_filters`.
     """
+    if formula == FALSE:
+        return []
     parts = formula.parts if isinstance(formula, And) else (formula,)
     fixed: list[Literal | Or] = [part for part in parts if isinstance(part, Literal)]
     groups = [part for part in parts if isinstance(part, Or)]
@@ -140,15 +142,19 @@ def branches(formula: Formula, limit: int) -> list[tuple[Literal | Or, ...]] | N
     if not spread:
         return [tuple(fixed)]
     found: list[tuple[Literal | Or, ...]] = []
-    for choice in product(*(group.parts for group in spread)):
-        combined = all_of([*fixed, *choice])
-        if combined == FALSE:
-            continue
-        inner = branches(combined, limit - len(found))
+    for choice in product(*(_choices(group) for group in spread)):
+        inner = branches(all_of([*fixed, *choice]), limit - len(found))
         if inner is None or len(found) + len(inner) > limit:
             return None
         found.extend(inner)
     return found
+
+
+def _choices(group: Or) -> list[Formula]:
+    """Return the parts of an OR, its literals as one where that leaves fewer parts."""
+    plain = tuple(part for part in group.parts if isinstance(part, Literal))
+    nested = [part for part in group.parts if not isinstance(part, Literal)]
+    return [*nested, Or(plain)] if nested and len(plain) > 1 else list(group.parts)
 
 
 def matches(formula: Formula, row: Mapping[str, Any], passes: Matcher) -> bool:

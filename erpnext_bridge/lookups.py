@@ -17,7 +17,7 @@ from typing import Any
 
 from erpnext_bridge import collation, values
 from erpnext_bridge.dialects import Dialect
-from erpnext_bridge.formula import FALSE, TRUE, And, Formula, Literal, Or, flat
+from erpnext_bridge.formula import FALSE, TRUE, And, Formula, Literal, Or, all_of, any_of, flat
 
 TEXT = "text"
 """Nullable text, in which NULL and '' differ."""
@@ -53,6 +53,7 @@ COMPLEMENTS = {
     "iendswith": "not_iendswith",
     "in_query": "not_in_query",
 }
+COMPLEMENTS |= {"any": "none", "set": "unset"}
 COMPLEMENTS |= {other: test for test, other in COMPLEMENTS.items()}
 
 LOOKUPS = {
@@ -120,18 +121,27 @@ def leaf(
         return TRUE if negated else FALSE
     if negated:
         test = COMPLEMENTS[test]
-    if value == "" and kind != NAME and test in ("eq", "ne"):
-        return _leaf_empty(kind, fieldname, test, null_ok=null_ok)
+    if value == "" and kind != NAME and test in _OF_EMPTY:
+        return _leaf_empty(kind, fieldname, _OF_EMPTY[test], null_ok=null_ok)
     return Literal(fieldname, kind, test, value, null_ok)
+
+
+_OF_EMPTY = {"eq": "eq", "lte": "eq", "ne": "ne", "gt": "ne", "gte": "any", "lt": "none"}
+"""Comparison with '' → what it comes to: nothing sorts before the empty text."""
 
 
 def _leaf_empty(kind: str, fieldname: str, test: str, *, null_ok: bool) -> Formula:
     """Compare with '': a link is never that, and the text of a field without NULL is that when it is not set."""
-    if kind == LINK:
-        return FALSE if test == "eq" else not_null(kind, fieldname)
-    if test == "ne":
-        return Literal(fieldname, kind, "set", None, null_ok)
-    return Literal(fieldname, kind, "unset") if kind == BLANK else Literal(fieldname, kind, "eq", "", null_ok)
+    if kind == LINK or test in ("any", "none"):
+        found = not_null(kind, fieldname) if test in ("any", "ne") else FALSE
+        return any_of([found, is_null(kind, fieldname)]) if null_ok else found
+    if kind == BLANK:
+        return Literal(fieldname, kind, "set" if test == "ne" else "unset")
+    return (
+        Literal(fieldname, kind, "set", None, null_ok)
+        if test == "ne"
+        else Literal(fieldname, kind, "eq", "", null_ok)
+    )
 
 
 def is_null(kind: str, fieldname: str) -> Formula:
@@ -140,6 +150,23 @@ def is_null(kind: str, fieldname: str) -> Formula:
 
 def not_null(kind: str, fieldname: str) -> Formula:
     return TRUE if kind in NEVER_NULL else Literal(fieldname, kind, "any")
+
+
+def otherwise(formula: Formula) -> Formula:
+    """Return the formula that is true of just those rows for which this one is not."""
+    if isinstance(formula, Literal):
+        return _other_rows(formula)
+    join = any_of if isinstance(formula, And) else all_of
+    return join(otherwise(part) for part in formula.parts)
+
+
+def _other_rows(literal: Literal) -> Formula:
+    if literal.kind == TEXT and literal.test == "set":
+        return Literal(literal.fieldname, literal.kind, "eq", "", not literal.null_ok)
+    if literal.kind == TEXT and literal.test == "eq" and literal.value == "":
+        return Literal(literal.fieldname, literal.kind, "set", None, not literal.null_ok)
+    null_ok = literal.null_ok if literal.kind in NEVER_NULL else not literal.null_ok
+    return replace(literal, test=COMPLEMENTS[literal.test], null_ok=null_ok)
 
 
 def prepare(formula: Formula, dialect: Dialect) -> Formula:

@@ -6,12 +6,12 @@ Everything here is a value: it can be printed, compared and tested without a sit
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from erpnext_bridge.dialects import Dialect
 from erpnext_bridge.errors import UnsupportedQuery
-from erpnext_bridge.formula import FALSE, TRUE, Formula, Literal, Or, all_of, branches, literals
+from erpnext_bridge.formula import TRUE, Formula, Literal, Or, all_of, branches, literals
 from erpnext_bridge.identity import Identity
 from erpnext_bridge.lookups import NAME, NUMBER, STAMP, Filter, prepare, push
 
@@ -130,6 +130,11 @@ class Plan:
             parent=selection.parent,
         )
 
+    def for_names(self) -> Plan:
+        """Return the plan that finds the names of the rows, before slicing and in any order."""
+        bare = replace(self.selection, columns=("name",), order=(), start=0, stop=None)
+        return Plan(bare, self.branches)
+
     def columns(self, branch: Branch) -> tuple[str, ...]:
         """Return the selected columns, those of the sort keys and those that the recheck needs."""
         needed = [key.fieldname for key in self.selection.sort_keys]
@@ -143,10 +148,7 @@ def make_plan(selection: Selection, dialect: Dialect, max_branches: int) -> Plan
 
     Raises UnsupportedQuery when its ORs need more than `max_branches` requests.
     """
-    where = prepare(selection.where, dialect)
-    if where == FALSE:
-        return Plan(selection, ())
-    found = branches(where, max_branches)
+    found = branches(prepare(selection.where, dialect), max_branches)
     if found is None:
         raise UnsupportedQuery(
             f"The conditions on {selection.doctype} nest ORs that Frappe cannot nest; spread out they need more "

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from django.core.exceptions import FieldError
-from django.db import models
+from django.db import DEFAULT_DB_ALIAS, models
 from django.db.models.query import BaseIterable, ModelIterable, QuerySet
 from django.db.models.sql import Query
 
@@ -272,8 +272,11 @@ class ErpQuerySet(QuerySet[_D]):
     def datetimes(self, *args: Any, **kwargs: Any) -> NoReturn:
         self._refuse("datetimes", "Read the column with values_list() and take the set of it.")
 
-    def using(self, alias: str | None) -> NoReturn:
-        self._refuse("using", "Name the site: for_user(user, site='…').")
+    def using(self, alias: str | None) -> Self:
+        """Return the queryset unchanged: documents are in no database. Related managers call this with None."""
+        if alias not in (None, DEFAULT_DB_ALIAS):
+            self._refuse("using", "Name the site: for_user(user, site='…').")
+        return self._chain()
 
     def update(self, **kwargs: Any) -> NoReturn:
         self._refuse("update", "Save the documents one by one, so that ERPNext validates each.")

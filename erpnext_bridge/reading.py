@@ -116,7 +116,7 @@ class Reader:
 
     def _names(self, plan: Plan) -> dict[str, None]:
         """Return the names that the branches find, each once."""
-        bare = Plan(replace(plan.selection, columns=("name",), order=(), start=0, stop=None), plan.branches)
+        bare = plan.for_names()
         return {row["name"]: None for branch in bare.branches for row in self._checked(bare, branch)}
 
     # Requests.

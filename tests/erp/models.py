@@ -19,7 +19,7 @@ class Customer(Document):
     customer_type = models.CharField(max_length=140, default="Company")
     customer_group = Link("Customer Group")
     territory = Link(Territory)
-    website = models.CharField(max_length=140, null=True, blank=True)
+    website = models.CharField(max_length=140, null=True, blank=True)  # noqa: DJ001 - NULL and "" differ here
     disabled = models.BooleanField(default=False)
 
 
@@ -32,11 +32,11 @@ class Item(Document):
 
 
 class Lead(Document):
-    lead_name = models.CharField(max_length=140, null=True, blank=True)
-    first_name = models.CharField(max_length=140, null=True, blank=True)
-    last_name = models.CharField(max_length=140, null=True, blank=True)
-    company_name = models.CharField(max_length=140, null=True, blank=True)
-    email_id = models.EmailField(null=True, blank=True)
+    lead_name = models.CharField(max_length=140, blank=True, default="")
+    first_name = models.CharField(max_length=140, blank=True, default="")
+    last_name = models.CharField(max_length=140, blank=True, default="")
+    company_name = models.CharField(max_length=140, blank=True, default="")
+    email_id = models.EmailField(blank=True, default="")
     status = models.CharField(max_length=140, default="Lead")
 
 
@@ -63,3 +63,29 @@ class ToDo(Document, doctype="ToDo"):
     priority = models.CharField(max_length=140, default="Medium")
     date = models.DateField(null=True, blank=True)
     allocated_to = Link("User")
+
+
+class TwinColumns(models.Model):
+    """The columns of the same rows in the database and at ERPNext, to compare what the two answer."""
+
+    title = models.CharField(max_length=140, null=True)  # noqa: DJ001 - NULL and "" differ here
+    code = models.CharField(max_length=140, default="")
+    number = models.IntegerField(default=0)
+    amount = models.DecimalField(max_digits=21, decimal_places=9, default=0)
+    flag = models.BooleanField(default=False)
+    day = models.DateField(null=True)
+    moment = models.DateTimeField(null=True)
+
+    class Meta:
+        abstract = True
+
+    def __str__(self):
+        return self.pk
+
+
+class Twin(TwinColumns):
+    name = models.CharField(max_length=140, primary_key=True)
+
+
+class TwinDocument(Document, TwinColumns, doctype="Bridge Twin"):
+    pass

@@ -1,0 +1,408 @@
+"""What Django's query tree becomes: the filters of one request, or a refusal that names the way out."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.core.exceptions import FieldError, ValidationError
+from django.db.models import Count, Exists, F, FilteredRelation, OuterRef, Q, Value
+from django.db.models.expressions import Col, OrderBy
+from django.db.models.functions import Lower, Now
+from django.db.models.sql import Query
+from django.db.models.sql.where import NothingNode, WhereNode
+
+from erpnext_bridge.compiler import Compiler
+from erpnext_bridge.dialects import V15, V16
+from erpnext_bridge.errors import UnsupportedQuery
+from erpnext_bridge.formula import FALSE, TRUE, literals
+from erpnext_bridge.identity import Identity
+from erpnext_bridge.plan import Selection, make_plan
+from tests.erp.models import Customer, Item, Lead, SalesOrder, SalesOrderItem, ToDo
+
+ZONE = ZoneInfo("America/New_York")
+DATE = dt.date(2024, 3, 1)
+
+
+def compiled(queryset):
+    return Compiler(queryset.query, ZONE).compile()
+
+
+def selection(queryset):
+    return compiled(queryset).selection
+
+
+def plan(queryset, dialect=V15):
+    return make_plan(selection(queryset), dialect, 8)
+
+
+def one_branch(queryset, dialect=V15):
+    (branch,) = plan(queryset, dialect).branches
+    return branch
+
+
+EXACT = [
+    (lambda: ToDo.objects.filter(status="Open"), [("status", "=", "Open")]),
+    (lambda: ToDo.objects.exclude(status="Open"), [("status", "!=", "Open")]),
+    (lambda: ToDo.objects.filter(status__iexact="open"), [("status", "=", "open")]),
+    (lambda: ToDo.objects.filter(status=""), [("status", "is", "not set")]),
+    (lambda: ToDo.objects.exclude(status=""), [("status", "is", "set")]),
+    (lambda: ToDo.objects.filter(status__in=["Open", "Closed"]), [("status", "in", ["Open", "Closed"])]),
+    (lambda: ToDo.objects.exclude(status__in=["Open"]), [("status", "not in", ["Open"])]),
+    (lambda: ToDo.objects.filter(description__icontains="tea"), [("description", "like", "%tea%")]),
+    (lambda: ToDo.objects.exclude(description__icontains="tea"), [("description", "not like", "%tea%")]),
+    (lambda: ToDo.objects.filter(description__istartswith="tea"), [("description", "like", "tea%")]),
+    (lambda: ToDo.objects.filter(description__iendswith="tea"), [("description", "like", "%tea")]),
+    (lambda: ToDo.objects.filter(pk="a/b"), [("name", "=", "a/b")]),
+    (lambda: ToDo.objects.filter(pk__gt="m"), [("name", ">", "m")]),
+    (lambda: ToDo.objects.filter(date=DATE), [("date", "=", "2024-03-01")]),
+    (lambda: ToDo.objects.filter(date__gte=DATE), [("date", ">=", "2024-03-01")]),
+    # IFNULL makes a missing date pass "<": the second filter takes it away.
+    (lambda: ToDo.objects.filter(date__lt=DATE), [("date", "<", "2024-03-01"), ("date", "is", "set")]),
+    (lambda: ToDo.objects.exclude(date=DATE), [("date", "!=", "2024-03-01")]),
+    (lambda: ToDo.objects.exclude(date__gte=DATE), [("date", "<", "2024-03-01")]),
+    (lambda: ToDo.objects.filter(date__isnull=True), [("date", "is", "not set")]),
+    (lambda: ToDo.objects.exclude(date__isnull=True), [("date", "is", "set")]),
+    (lambda: ToDo.objects.filter(date__range=(DATE, DATE)), [("date", ">=", "2024-03-01"), ("date", "<=", "2024-03-01"), ("date", "is", "set")]),
+    (lambda: Customer.objects.filter(disabled=True), [("disabled", "=", 1)]),
+    (lambda: Customer.objects.filter(disabled__in=[True, False]), [("disabled", "in", [1, 0])]),
+    (lambda: Customer.objects.filter(website__isnull=False), [("website", "like", "%")]),
+    (lambda: Customer.objects.filter(territory="North"), [("territory", "=", "North")]),
+    (lambda: Customer.objects.filter(territory__name="North"), [("territory", "=", "North")]),
+    (lambda: Customer.objects.exclude(territory="North"), [("territory", "!=", "North")]),
+    (lambda: Customer.objects.filter(territory__isnull=True), [("territory", "is", "not set")]),
+    (lambda: Customer.objects.filter(territory__in=["A", "B"]), [("territory", "in", ["A", "B"])]),
+    (lambda: Customer.objects.filter(customer_group__isnull=False), [("customer_group", "is", "set")]),
+    (lambda: Item.objects.filter(standard_rate__gt=Decimal("1.50")), [("standard_rate", ">", "1.50")]),
+    (lambda: SalesOrder.objects.filter(docstatus=1), [("docstatus", "=", 1)]),
+    (
+        lambda: SalesOrder.objects.filter(creation__gte=dt.datetime(2024, 7, 1, 12, tzinfo=dt.UTC)),
+        [("creation", ">=", "2024-07-01 08:00:00.000000")],
+    ),
+    (lambda: ToDo.objects.filter(status="Open").filter(priority="Low"), [("status", "=", "Open"), ("priority", "=", "Low")]),
+    (lambda: ToDo.objects.filter(~Q(~Q(status="Open"))), [("status", "=", "Open")]),
+    (lambda: ToDo.objects.filter(status=Value("Open")), [("status", "=", "Open")]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dialect", [V15, V16], ids=["v15", "v16"])
+@pytest.mark.parametrize(("queryset", "filters"), EXACT)
+def test_a_lookup_becomes_filters_that_need_no_recheck(queryset, filters, dialect):
+    branch = one_branch(queryset(), dialect)
+    assert list(branch.filters) == filters
+    assert branch.or_filters == ()
+    assert branch.exact
+
+
+def test_or_becomes_or_filters():
+    branch = one_branch(ToDo.objects.filter(Q(status="Open") | Q(priority="High"), date=DATE))
+    assert branch.filters == (("date", "=", "2024-03-01"),)
+    assert branch.or_filters == (("status", "=", "Open"), ("priority", "=", "High"))
+    assert branch.exact
+
+
+def test_nested_or_becomes_a_union():
+    either = Q(status="Open", priority="High") | Q(status="Closed", priority="Low")
+    assert [
+        dict((name, value) for name, _, value in branch.filters)
+        for branch in plan(ToDo.objects.filter(either)).branches
+    ] == [
+        {"status": "Open", "priority": "High"},
+        {"status": "Closed", "priority": "Low"},
+    ]
+
+
+def test_xor_is_true_when_one_of_two_is():
+    branches = plan(ToDo.objects.filter(Q(status="Open") ^ Q(priority="High"))).branches
+    assert {branch.filters for branch in branches} == {
+        (("status", "=", "Open"), ("priority", "!=", "High")),
+        (("status", "!=", "Open"), ("priority", "=", "High")),
+    }
+
+
+def test_too_many_branches_are_refused_with_the_way_out():
+    deep = Q()
+    for n in range(4):
+        deep &= Q(status=str(n), priority="x") | Q(status="y", priority=str(n))
+    with pytest.raises(UnsupportedQuery, match="MAX_BRANCHES"):
+        plan(ToDo.objects.filter(deep))
+
+
+@pytest.mark.parametrize(
+    ("queryset", "filters", "recheck"),
+    [
+        # `like` ignores case, `contains` does not.
+        (lambda: ToDo.objects.filter(description__contains="Tea"), (("description", "like", "%Tea%"),), ["contains"]),
+        (lambda: ToDo.objects.filter(description__startswith="Tea"), (("description", "like", "Tea%"),), ["startswith"]),
+        (lambda: ToDo.objects.exclude(description__endswith="Tea"), (), ["not_endswith"]),
+        # v15 cannot say NULL alone: NULL and '' are asked for, and '' is taken away here.
+        (lambda: Customer.objects.filter(website__isnull=True), (("website", "is", "not set"),), ["none"]),
+        # v15 cannot escape a wildcard.
+        (lambda: ToDo.objects.filter(description__icontains="50%"), (("description", "like", "%50%%"),), ["icontains"]),
+        (lambda: ToDo.objects.exclude(description__icontains="a_b"), (), ["not_icontains"]),
+    ],
+)  # fmt: skip
+def test_what_v15_cannot_say_is_asked_wider_and_tested_again(queryset, filters, recheck):
+    branch = one_branch(queryset(), V15)
+    assert branch.filters == filters
+    assert [literal.test for literal in literals(branch.recheck)] == recheck
+
+
+@pytest.mark.parametrize(
+    ("queryset", "filters"),
+    [
+        (lambda: Customer.objects.filter(website__isnull=True), (("website", "=", None),)),
+        (lambda: Customer.objects.filter(website=""), (("website", "like", ""),)),
+        (lambda: ToDo.objects.filter(description__icontains="50%"), (("description", "like", "%50\\%%"),)),
+        (
+            lambda: ToDo.objects.filter(description__icontains="a\\b_"),
+            (("description", "like", "%a\\\\b\\_%"),),
+        ),
+    ],
+)
+def test_v16_says_more_exactly(queryset, filters):
+    branch = one_branch(queryset(), V16)
+    assert branch.filters == filters
+    assert branch.exact
+
+
+def test_an_empty_text_is_told_from_null_on_v15_by_two_filters():
+    branch = one_branch(Customer.objects.filter(website=""))
+    assert branch.filters == (("website", "is", "not set"), ("website", "like", "%"))
+    assert branch.exact
+
+
+def test_in_never_sends_what_frappe_would_mangle():
+    branch = one_branch(ToDo.objects.filter(status__in=["Open", " padded ", ""]), V15)
+    assert {(name, operator, str(value)) for name, operator, value in branch.or_filters} == {
+        ("status", "in", "['Open']"),
+        ("status", "=", " padded "),
+        ("status", "is", "not set"),
+    }
+    branch = one_branch(Item.objects.exclude(standard_rate__in=[1, 2]), V15)
+    assert branch.filters == (("standard_rate", "!=", "1"), ("standard_rate", "!=", "2"))
+
+
+@pytest.mark.parametrize(
+    ("queryset", "where"),
+    [
+        (lambda: ToDo.objects.filter(pk__in=[]), FALSE),
+        (lambda: ToDo.objects.exclude(pk__in=[]), TRUE),
+        (lambda: ToDo.objects.filter(Q(pk__in=[]) | Q(pk__in=[])), FALSE),
+        (lambda: ToDo.objects.none(), FALSE),
+        (lambda: ToDo.objects.filter(creation__isnull=True), FALSE),
+        (lambda: Item.objects.filter(standard_rate__isnull=False), TRUE),
+    ],
+)
+def test_what_is_always_or_never_true_is_not_asked(queryset, where):
+    assert selection(queryset()).where == where
+    assert len(plan(queryset()).branches) == (1 if where == TRUE else 0)
+
+
+# Other documents
+
+
+def inner(queryset):
+    (literal,) = literals(selection(queryset).where)
+    return literal
+
+
+def test_a_condition_through_a_link_is_an_inner_query():
+    literal = inner(SalesOrder.objects.filter(customer__customer_type="Company"))
+    assert (literal.fieldname, literal.test) == ("customer", "in_query")
+    assert literal.value.doctype == "Customer"
+    assert make_plan(literal.value, V15, 8).branches[0].filters == (("customer_type", "=", "Company"),)
+
+
+def test_conditions_on_one_child_row_go_into_one_inner_query():
+    literal = inner(SalesOrder.objects.filter(items__item_code="A", items__qty__gt=5))
+    assert (literal.fieldname, literal.value.columns, literal.value.parent) == (
+        "name",
+        ("parent",),
+        "Sales Order",
+    )
+    assert make_plan(literal.value, V15, 8).branches[0].filters == (
+        ("parenttype", "=", "Sales Order"),
+        ("parentfield", "=", "items"),
+        ("item_code", "=", "A"),
+        ("qty", ">", "5.0"),
+    )
+
+
+def test_two_filter_calls_may_find_two_child_rows():
+    where = selection(SalesOrder.objects.filter(items__item_code="A").filter(items__qty__gt=5)).where
+    assert len(list(literals(where))) == 2
+
+
+def test_a_missing_link_counts_as_null_behind_it():
+    literal = inner(SalesOrder.objects.filter(customer__website__isnull=True))
+    assert (literal.test, literal.null_ok) == ("not_in_query", True)
+
+
+def test_an_inner_queryset_is_a_selection_of_its_names():
+    literal = inner(SalesOrder.objects.filter(customer__in=Customer.objects.filter(disabled=True)))
+    assert (literal.test, literal.value.columns) == ("in_query", ("name",))
+
+
+def test_rows_of_a_child_table_are_those_of_its_parent_alone():
+    found = selection(SalesOrderItem.objects.filter(qty=1))
+    assert found.parent == "Sales Order"
+    assert {literal.fieldname for literal in literals(found.where)} == {"parenttype", "parentfield", "qty"}
+
+
+# Columns and order
+
+
+def test_only_the_columns_asked_for_are_read():
+    assert selection(ToDo.objects.only("status")).columns == ("name", "status")
+    assert "status" not in selection(ToDo.objects.defer("status")).columns
+    assert selection(ToDo.objects.values("status", "pk")).columns == ("status", "name")
+    assert selection(ToDo.objects.values_list("status", flat=True)).columns == ("status",)
+
+
+@pytest.mark.parametrize(
+    ("queryset", "order"),
+    [
+        (lambda: ToDo.objects.order_by("status", "-date"), "status asc, date desc, name asc"),
+        (lambda: ToDo.objects.order_by("-pk"), "name desc"),
+        (lambda: ToDo.objects.order_by(F("priority").desc()), "priority desc, name asc"),
+        (lambda: ToDo.objects.order_by("date").reverse(), "date desc, name asc"),
+        (lambda: ToDo.objects.all(), "name asc"),
+        (lambda: Customer.objects.order_by("territory__pk"), "territory asc, name asc"),
+        (lambda: SalesOrderItem.objects.all(), "idx asc, name asc"),
+        (lambda: ToDo.objects.order_by(OrderBy(F("date"), nulls_first=True)), "date asc, name asc"),
+    ],
+)
+def test_every_request_is_sorted_and_name_breaks_ties(queryset, order):
+    assert ", ".join(map(str, selection(queryset()).sort_keys)) == order
+
+
+def test_a_slice_is_an_offset_and_a_limit():
+    found = selection(ToDo.objects.all()[5:20])
+    assert (found.start, found.stop) == (5, 20)
+
+
+# Refusals
+
+REFUSED = [
+    (lambda: ToDo.objects.filter(description__regex="a.b"), "regex"),
+    (lambda: ToDo.objects.filter(creation__year=2024), "year"),
+    (lambda: ToDo.objects.filter(creation__date=DATE), "date"),
+    (lambda: ToDo.objects.filter(status=F("priority")), "compare two fields"),
+    (lambda: ToDo.objects.filter(status=Lower(Value("A"))), "compute"),
+    (lambda: ToDo.objects.filter(creation__lt=Now()), "Compute the value first"),
+    (lambda: ToDo.objects.order_by("?"), "random"),
+    (lambda: ToDo.objects.order_by(Lower("status")), "sort by"),
+    (lambda: ToDo.objects.order_by(OrderBy(F("date"), nulls_last=True)), "nulls_first"),
+    (lambda: Customer.objects.order_by("territory__territory_name"), "another document"),
+    (lambda: Customer.objects.values("territory__territory_name"), "through a link"),
+    (lambda: ToDo.objects.values("status").distinct(), "repeated rows"),
+    (lambda: SalesOrder.objects.exclude(items__item_code="A"), "exclude\\(pk__in"),
+    (lambda: SalesOrder.objects.filter(Q(items__item_code="A") | Q(status="x"), items__qty=1), "one child row"),
+    (lambda: ToDo.objects.filter(Exists(Customer.objects.filter(pk=OuterRef("pk")))), "Exists"),
+    (lambda: Item.objects.filter(standard_rate__icontains="1"), "not text"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("queryset", "words"), REFUSED)
+def test_what_frappe_cannot_say_is_refused_by_name(queryset, words):
+    with pytest.raises(UnsupportedQuery, match=words):
+        selection(queryset())
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [
+        ("annotate", {"n": Count("pk")}), ("alias", {"n": Count("pk")}), ("aggregate", {"n": Count("pk")}),
+        ("update", {"status": "x"}), ("delete", {}), ("select_for_update", {}), ("extra", {}),
+    ],
+)  # fmt: skip
+def test_a_method_that_frappe_cannot_answer_is_refused_by_name(method, arguments):
+    with pytest.raises(UnsupportedQuery, match=method):
+        getattr(ToDo.objects.all(), method)(**arguments)
+
+
+@pytest.mark.parametrize("method", ["union", "intersection", "difference"])
+def test_combined_querysets_are_refused_by_name(method):
+    with pytest.raises(UnsupportedQuery, match=method):
+        getattr(ToDo.objects.all(), method)(ToDo.objects.all())
+
+
+def test_an_inner_queryset_of_somebody_else_is_refused():
+    own = SalesOrder.objects.acting_as(Identity("default", "1"))
+    other = Customer.objects.acting_as(Identity("default", "2"))
+    with pytest.raises(UnsupportedQuery, match="somebody else"):
+        selection(own.filter(customer__in=other))
+
+
+def test_an_inner_queryset_of_the_database_is_refused(django_user_model):
+    users = django_user_model.objects.values("username")
+    with pytest.raises(UnsupportedQuery, match=r"list\(\)"):
+        selection(ToDo.objects.filter(owner__in=users))
+
+
+def test_a_filtered_relation_is_refused():
+    with pytest.raises(UnsupportedQuery, match="annotate"):
+        SalesOrder.objects.annotate(cheap=FilteredRelation("items", condition=Q(items__rate__lt=1)))
+
+
+def test_unknown_names_are_djangos_own_errors():
+    with pytest.raises(FieldError, match="Cannot resolve keyword 'nope'"):
+        ToDo.objects.filter(nope=1)
+    with pytest.raises(FieldError, match="Unsupported lookup 'nope'"):
+        ToDo.objects.filter(status__nope=1)
+    with pytest.raises(FieldError, match="Cannot resolve keyword 'nope'"):
+        ToDo.objects.order_by("nope")
+    with pytest.raises(FieldError, match="select_related"):
+        Customer.objects.select_related("nope")
+    with pytest.raises(TypeError, match="Cannot filter a query once a slice has been taken"):
+        ToDo.objects.all()[:5].filter(status="Open")
+
+
+def test_a_value_that_a_field_cannot_hold_is_djangos_own_error():
+    with pytest.raises(ValidationError):
+        ToDo.objects.filter(date="yesterday")
+
+
+def test_the_insides_of_django_that_are_read_are_there():
+    """A Django that moves one of these fails here, by name, and not in a wrong answer."""
+    query = SalesOrder.objects.filter(items__item_code="A").order_by("customer").query
+    for name in [
+        "where",
+        "alias_map",
+        "select",
+        "default_cols",
+        "get_select_mask",
+        "selected",
+        "values_select",
+        "order_by",
+        "extra_order_by",
+        "default_ordering",
+        "standard_ordering",
+        "low_mark",
+        "high_mark",
+        "distinct",
+        "distinct_fields",
+        "annotation_select",
+        "annotations",
+        "combinator",
+        "extra",
+        "select_for_update",
+        "group_by",
+        "get_meta",
+        "get_initial_alias",
+        "has_select_fields",
+    ]:
+        assert hasattr(query, name), name
+    assert isinstance(query, Query)
+    assert isinstance(query.where, WhereNode)
+    assert {"connector", "negated", "children"} <= set(vars(query.where))
+    (lookup,) = query.where.children
+    assert isinstance(lookup.lhs, Col)
+    join = query.alias_map[lookup.lhs.alias]
+    assert join.join_field.related_model is SalesOrderItem
+    assert (join.parent_alias, join.filtered_relation) == (query.get_initial_alias(), None)
+    assert isinstance(Lead.objects.none().query.where.children[0], NothingNode)
+    assert isinstance(selection(Lead.objects.all()), Selection)

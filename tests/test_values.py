@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.test import override_settings
+
+from erpnext_bridge import values
+from erpnext_bridge.fields import Currency, Link
+
+ZONE = ZoneInfo("America/New_York")
+
+
+def field(made, name="value"):
+    made.set_attributes_from_name(name)
+    return made
+
+
+def to_wire(made, value):
+    return values.to_wire(field(made), value, ZONE)
+
+
+def from_wire(made, value):
+    return values.decoder(field(made), ZONE)(value)
+
+
+SAME_BOTH_WAYS = [
+    (models.CharField(), "Zoë", "Zoë"),
+    (models.BooleanField(), True, 1),
+    (models.BooleanField(), False, 0),
+    (models.IntegerField(), -7, -7),
+    (Currency(), Decimal("12.340"), "12.340"),
+    (Currency(), Decimal("1E+20"), "100000000000000000000"),
+    (models.FloatField(), 0.1, "0.1"),
+    (models.DateField(), dt.date(2024, 2, 29), "2024-02-29"),
+    (models.DateTimeField(), dt.datetime(2024, 7, 1, 12, tzinfo=dt.UTC), "2024-07-01 08:00:00.000000"),
+    (models.DateTimeField(), dt.datetime(2024, 1, 1, 12, 0, 0, 5, tzinfo=dt.UTC), "2024-01-01 07:00:00.000005"),
+    (models.TimeField(), dt.time(9, 5, 0, 500000), "09:05:00.500000"),
+    (models.DurationField(), dt.timedelta(days=1, microseconds=1), "86400.000001"),
+    (models.JSONField(), {"a": [1, None]}, '{"a": [1, null]}'),
+    (Link("Territory"), "North", "North"),
+]
+
+
+@pytest.mark.parametrize(("made", "value", "wire"), SAME_BOTH_WAYS, ids=range(len(SAME_BOTH_WAYS)))
+def test_a_value_survives_the_wire(made, value, wire):
+    assert to_wire(made, value) == wire
+    assert from_wire(made, wire) == value
+
+
+@pytest.mark.parametrize(
+    ("made", "sent", "value"),
+    [
+        (models.TimeField(), "9:5:0", dt.time(9, 5)),
+        (models.TimeField(), "10:20:5.25", dt.time(10, 20, 5, 250000)),
+        (models.DateField(), "2024-02-29 00:00:00", dt.date(2024, 2, 29)),
+        (models.FloatField(), Decimal("0.5"), 0.5),
+        (Currency(), 12.5, Decimal("12.5")),
+        (models.CharField(), 12, "12"),
+        (Link("Territory"), "", None),
+        (models.CharField(null=True), "", ""),
+        (models.JSONField(), {"a": 1}, {"a": 1}),
+        (models.DateField(), "", None),
+    ],
+    ids=range(10),
+)
+def test_frappes_spellings_are_read(made, sent, value):
+    assert from_wire(made, sent) == value
+
+
+def test_null_reads_as_the_field_declares_it():
+    assert from_wire(models.CharField(), None) == ""
+    assert from_wire(models.CharField(null=True), None) is None
+    assert from_wire(models.DateField(), None) is None
+    assert to_wire(models.DateField(), None) is None
+
+
+def test_a_clock_that_was_set_back_keeps_its_hour():
+    """01:30 came twice in New York on that day; the first is meant."""
+    assert from_wire(models.DateTimeField(), "2024-11-03 01:30:00") == dt.datetime(2024, 11, 3, 5, 30, tzinfo=dt.UTC)
+
+
+@override_settings(USE_TZ=False, TIME_ZONE="Asia/Tokyo")
+def test_without_time_zones_times_are_in_djangos_zone():
+    assert from_wire(models.DateTimeField(), "2024-07-01 08:00:00") == dt.datetime(2024, 7, 1, 21, 0)
+    assert to_wire(models.DateTimeField(), dt.datetime(2024, 7, 1, 21, 0)) == "2024-07-01 08:00:00.000000"
+
+
+@pytest.mark.parametrize(
+    ("made", "value"),
+    [
+        (models.DateField(), "tomorrow"),
+        (models.IntegerField(), "seven"),
+        (Currency(), "much"),
+        (models.BooleanField(), "perhaps"),
+    ],
+    ids=range(4),
+)
+def test_a_value_that_the_field_cannot_hold_is_a_validation_error(made, value):
+    with pytest.raises(ValidationError):
+        to_wire(made, value)
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("2024-01-01", "2024-01-01"),
+        ("2024-01-01 9:05:00", "2024-01-01 09:05:00.000000"),
+        ("9:5:0.5", "09:05:00.500000"),
+    ],
+)
+def test_two_spellings_of_one_moment_are_one(text, canonical):
+    assert values.canonical(text) == canonical
