@@ -228,14 +228,8 @@ def _recover(write: DocumentWrite, now: datetime) -> None:
     )
 
 
-_WAITING_FOR_CREDENTIALS = ("NotConnected", "NeedsReconnect", "AuthenticationRefused", "GrantRefused")
-
-
 @receiver(connected)
 def resume(*, connection: Any, **_: Any) -> None:
-    """Send at once what has waited for this user to connect."""
-    waiting = DocumentWrite.objects.for_identity(connection.identity).filter(
-        state=State.RETRYING, error_type__in=_WAITING_FOR_CREDENTIALS
-    )
-    for write in waiting:
+    """Send at once what has waited for this user to connect, and what was to be tried again later anyway."""
+    for write in DocumentWrite.objects.for_identity(connection.identity).filter(state=State.RETRYING):
         write.advance((State.RETRYING,), next_attempt_at=timezone.now(), nudged_at=None)
