@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -584,6 +587,23 @@ def test_a_site_that_is_something_else_does_not_answer_a_ping(server):
     server.reply = reply({"message": "hello"})
     with pytest.raises(errors.UnreadableAnswer):
         FrappeClient(server.url, KEY).ping()
+
+
+def test_the_wire_needs_no_django_settings(server):
+    server.reply = reply({"message": "alice@example.com"})
+    script = (
+        "import sys; from erpnext_bridge import oauth; from erpnext_bridge.client import FrappeClient;"
+        "from django.conf import settings; print(FrappeClient(sys.argv[1]).logged_user(), settings.configured)"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "DJANGO_SETTINGS_MODULE"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script, server.url],
+        capture_output=True,
+        check=True,
+        env=environment,
+        text=True,
+    )
+    assert done.stdout == "alice@example.com False\n"
 
 
 # Against a whole site
