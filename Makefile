@@ -1,0 +1,77 @@
+# Each target sets up what it needs. Ctrl-C stops all that one has started.
+VENV := .venv
+OLDEST := .venv-django52
+PYTHON := $(VENV)/bin/python
+PIP := -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format smoke contract bench coverage services clean
+
+help:
+	@echo "make demo       a site to click through, on http://localhost:8000/ (PORT=… for another port)"
+	@echo "make test       every test, on the newest Django and on 5.2"
+	@echo "make lint       style, types, import rings, migrations"
+	@echo "make smoke      the main job, from Connect to Disconnect, without a browser"
+	@echo "make contract   replay recorded exchanges: DIR=…"
+	@echo "make bench      how fast it is, next to plain requests"
+	@echo "make coverage   which lines and branches no test runs"
+	@echo "make services   install redis-server, rabbitmq-server, postgresql and chromium for the tests (Debian, as root)"
+
+$(VENV)/.ready: requirements.txt requirements-dev.txt
+	@$(PYTHON) -c "" 2>/dev/null || "$$(.ci/python 3.13)" -m venv --clear $(VENV)
+	@$(PYTHON) $(PIP) -r requirements.txt -r requirements-dev.txt
+	@touch $@
+
+$(OLDEST)/.ready: requirements.txt requirements-dev.txt
+	@$(OLDEST)/bin/python -c "" 2>/dev/null || "$$(.ci/python 3.11)" -m venv --clear $(OLDEST)
+	@$(OLDEST)/bin/python $(PIP) -r requirements.txt -r requirements-dev.txt
+	@$(OLDEST)/bin/python $(PIP) "django>=5.2,<5.3"
+	@touch $@
+
+demo: $(VENV)/.ready
+	@exec $(PYTHON) -m project.demo
+
+smoke: $(VENV)/.ready
+	@$(PYTHON) -m project.smoke
+
+PYTEST := -m pytest -n auto --dist loadgroup -rs
+VERSIONS := -c "import django, platform; print(f'Django {django.__version__} on Python {platform.python_version()}')"
+
+test: $(VENV)/.ready $(OLDEST)/.ready
+	@failed=; for python in $(PYTHON) $(OLDEST)/bin/python; do \
+	  echo "== $$($$python $(VERSIONS))"; \
+	  $$python $(PYTEST) || failed="$$failed, $$($$python $(VERSIONS))"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "test: not passed: $${failed#, }"; exit 1; fi; \
+	echo "test: all passed on 2 of 2: $$($(PYTHON) $(VERSIONS)), $$($(OLDEST)/bin/python $(VERSIONS))"
+
+coverage: $(VENV)/.ready
+	@rm -f .coverage .coverage.*
+	@$(PYTHON) -m coverage run -m pytest -n auto --dist loadgroup
+	@$(PYTHON) -m coverage combine --quiet
+	@$(PYTHON) -m coverage report
+
+lint: $(VENV)/.ready
+	@$(VENV)/bin/ruff check --quiet .
+	@$(VENV)/bin/ruff format --quiet --check .
+	@$(VENV)/bin/mypy --no-error-summary
+	@$(VENV)/bin/lint-imports --no-logo
+	@$(PYTHON) manage.py makemigrations --check --dry-run --verbosity 0
+	@$(PYTHON) manage.py check --fail-level WARNING > /dev/null
+	@echo "lint: 0 problems in $$(git ls-files '*.py' | wc -l) files"
+
+format: $(VENV)/.ready
+	@$(VENV)/bin/ruff check --fix --quiet .
+	@$(VENV)/bin/ruff format .
+
+contract: $(VENV)/.ready
+	@$(PYTHON) -m tests.contract_replay $(DIR)
+
+bench: $(VENV)/.ready
+	@$(PYTHON) -m benchmarks
+
+services:
+	@.ci/services
+
+clean:
+	rm -rf $(VENV) $(OLDEST) .demo build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
