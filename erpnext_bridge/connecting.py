@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from django.contrib.sessions.backends.base import SessionBase
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router, transaction
 from django.db.models import QuerySet
@@ -38,7 +39,7 @@ from erpnext_bridge.identity import Identity
 from erpnext_bridge.models import Connection
 from erpnext_bridge.models.connection import Health
 from erpnext_bridge.oauth import Hint, OAuthEndpoints, TokenPair, new_pkce
-from erpnext_bridge.pending import PendingConnect, Session, StateRefused
+from erpnext_bridge.pending import PendingConnect, StateRefused
 from erpnext_bridge.transport import Exchange, Timeouts
 
 SIGNED_OUT = "You are not signed in any more. Sign in, and start again."
@@ -59,7 +60,7 @@ class Finished:
 # The way to ERPNext and back
 
 
-def start(session: Session, user: Any, site: Site, *, redirect_uri: str, next_url: str = "") -> str:
+def start(session: SessionBase, user: Any, site: Site, *, redirect_uri: str, next_url: str = "") -> str:
     """
     Return the URL at ERPNext to send the user to, and remember in the session what comes back.
 
@@ -83,7 +84,7 @@ def start(session: Session, user: Any, site: Site, *, redirect_uri: str, next_ur
     return endpoints_of(site, redirect_uri).authorize_url(state, challenge)
 
 
-def finish(session: Session, user: Any, site: Site, *, state: str, code: str) -> Finished:
+def finish(session: SessionBase, user: Any, site: Site, *, state: str, code: str) -> Finished:
     """
     Exchange the code that ERPNext sent the user back with, and store the connection.
 

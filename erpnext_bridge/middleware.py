@@ -78,7 +78,7 @@ def _user_of_async_view(request: HttpRequest) -> Callable[[], Any]:
         try:
             _ = user.pk if user is not None else None
         except SynchronousOnlyOperation:
-            raise NotConnected(
+            raise SynchronousOnlyOperation(
                 "An async view has to `await request.auser()` before it builds a query as its user; "
                 "connection_required does, and for_user() needs no ambient user."
             ) from None

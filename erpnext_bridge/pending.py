@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import MutableMapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
+from django.contrib.sessions.backends.base import SessionBase
 from django.core.cache import cache
 from django.core.exceptions import SuspiciousOperation
 
 SESSION_KEY = "erpnext_bridge_pending"
 MAX_PENDING = 5
 """Connects that one session may have open at once, for a person with several tabs; the oldest go first."""
-
-Session = MutableMapping[str, Any]
 
 
 class StateRefused(SuspiciousOperation):
@@ -41,12 +38,12 @@ class PendingConnect:
     started_at: float
 
 
-def remember(session: Session, pending: PendingConnect) -> None:
+def remember(session: SessionBase, pending: PendingConnect) -> None:
     """Add a started connect to the session."""
     session[SESSION_KEY] = [*session.get(SESSION_KEY, []), asdict(pending)][-MAX_PENDING:]
 
 
-def take(session: Session, state: str, *, user_pk: str, site: str, ttl: float, now: float) -> PendingConnect:
+def take(session: SessionBase, state: str, *, user_pk: str, site: str, ttl: float, now: float) -> PendingConnect:
     """Return the connect with this state, which is used up by that. StateRefused when it is not to be used."""
     pending = _pop(session, state)
     if pending is None or not _first_use(state, ttl):
@@ -60,11 +57,13 @@ def take(session: Session, state: str, *, user_pk: str, site: str, ttl: float, n
     return pending
 
 
-def _pop(session: Session, state: str) -> PendingConnect | None:
+def _pop(session: SessionBase, state: str) -> PendingConnect | None:
     found = [entry for entry in session.get(SESSION_KEY, []) if entry["state"] == state]
     if not found:
         return None
     session[SESSION_KEY] = [entry for entry in session[SESSION_KEY] if entry["state"] != state]
+    # At once: Django does not save the session when the page that follows is an error.
+    session.save()
     return PendingConnect(**found[0])
 
 

@@ -28,7 +28,7 @@ from erpnext_bridge.conf import DEFAULT_SITE, Site, get_settings
 from erpnext_bridge.errors import ERPNextBridgeError
 from erpnext_bridge.identity import Identity
 from erpnext_bridge.models import Connection
-from erpnext_bridge.pages import error_response, page_for
+from erpnext_bridge.pages import error_response, logger, page_for
 from erpnext_bridge.pending import StateRefused
 
 
@@ -49,7 +49,11 @@ def _page(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
 
     @wraps(view)
     def shown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        response = view(request, *args, **kwargs)
+        try:
+            response = view(request, *args, **kwargs)
+        except ImproperlyConfigured as wrong:
+            logger.exception("%s: not set up", request.path)
+            response = render(request, "erpnext_bridge/error.html", _not_set_up(request, wrong), status=500)
         # A callback's address holds a code: no other site may read it from a Referer header.
         response.headers.setdefault("Referrer-Policy", "same-origin")
         return response
@@ -126,6 +130,14 @@ def disconnect(request: HttpRequest, site: str = DEFAULT_SITE) -> HttpResponse:
         "or its administrator can delete them."
     )
     return _notice(request, "Disconnected", text)
+
+
+def _not_set_up(request: HttpRequest, wrong: ImproperlyConfigured) -> dict[str, str]:
+    return {
+        "title": "ERPNext is not set up here",
+        "advice": "An administrator of this site has to complete its settings; manage.py check tells what is missing.",
+        "details": str(wrong) if getattr(request.user, "is_staff", False) else "",
+    }
 
 
 def _site_or_404(alias: str) -> Site:

@@ -1,0 +1,238 @@
+"""The checks say what to put where, and print the redirect URI to register."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+
+from erpnext_bridge.checks import AUTHENTICATION, MIDDLEWARE, check_settings
+
+KEY = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+@pytest.fixture
+def configure(settings):
+    settings.ALLOWED_HOSTS = ["shop.example.com"]
+
+    def configure(*, keys=(KEY,), **site):
+        default = {"URL": "https://erp.example.com", "CLIENT_ID": "client", "CLIENT_SECRET": "hush-hush"}
+        merged = {key: value for key, value in {**default, **site}.items() if value is not None}
+        settings.ERPNEXT_BRIDGE = {"SITES": {"default": merged}, "TOKEN_KEYS": list(keys)}
+        return settings.ERPNEXT_BRIDGE
+
+    configure()
+    return configure
+
+
+def found():
+    return {message.id.rpartition(".")[2]: message for message in check_settings(None)}
+
+
+def only(expected):
+    messages = found()
+    assert set(messages) - {"I001"} == {expected}
+    message = messages[expected]
+    assert message.hint
+    assert "hush" not in message.msg + message.hint
+    return message
+
+
+def test_good_settings_print_the_redirect_uri_and_nothing_else(configure):
+    (message,) = check_settings(None)
+    assert message.id == "erpnext_bridge.I001"
+    assert message.msg == (
+        "Redirect URI to register at https://erp.example.com: https://shop.example.com/erpnext/callback/"
+    )
+    assert "client" in message.hint
+    assert "SILENCED_SYSTEM_CHECKS" in message.hint
+
+
+@pytest.mark.django_db
+def test_manage_py_check_prints_it(configure):
+    out = io.StringIO()
+    call_command("check", stdout=out, stderr=out)
+    assert "https://shop.example.com/erpnext/callback/" in out.getvalue()
+
+
+@pytest.mark.django_db
+def test_manage_py_check_fails_on_an_error(configure):
+    configure(URL=None)
+    with pytest.raises(SystemCheckError, match="E003"):
+        call_command("check")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "debug", "uri"),
+    [
+        ([".example.com"], False, "https://example.com/erpnext/callback/"),
+        (["*"], False, "https://<your host>/erpnext/callback/"),
+        ([], True, "http://localhost:8000/erpnext/callback/"),
+    ],
+)
+def test_the_redirect_uri_is_as_exact_as_the_hosts_are(configure, settings, hosts, debug, uri):
+    settings.ALLOWED_HOSTS, settings.DEBUG = hosts, debug
+    assert found()["I001"].msg.endswith(f": {uri}")
+
+
+def test_a_redirect_uri_in_the_settings_is_printed_as_it_is(configure):
+    configure(REDIRECT_URI="https://www.example.org/erpnext/callback/")
+    assert found()["I001"].msg.endswith(": https://www.example.org/erpnext/callback/")
+
+
+def test_each_site_has_its_own_redirect_uri(configure, settings):
+    settings.ERPNEXT_BRIDGE["SITES"]["berlin"] = {
+        "URL": "https://b.example.com",
+        "CLIENT_ID": "b",
+        "CLIENT_SECRET": "s",
+    }
+    texts = [message.msg for message in check_settings(None)]
+    assert [text.rpartition(": ")[2] for text in texts] == [
+        "https://shop.example.com/erpnext/callback/",
+        "https://shop.example.com/erpnext/callback/berlin/",
+    ]
+
+
+@pytest.mark.parametrize("value", [None, "x", {"SITES": {"default": {"NO_SUCH_KEY": 1}}}, {"SITES": [1]}])
+def test_e001_settings_that_cannot_be_read(settings, value):
+    settings.ERPNEXT_BRIDGE = value
+    assert "ERPNEXT_BRIDGE = {'SITES'" in only("E001").hint
+
+
+def test_e001_settings_that_are_missing(settings):
+    del settings.ERPNEXT_BRIDGE
+    assert "ERPNEXT_BRIDGE is missing" in only("E001").msg
+
+
+def test_e002_no_site(settings):
+    settings.ERPNEXT_BRIDGE = {"SITES": {}}
+    only("E002")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        None,
+        "",
+        "erp.example.com",
+        "ftp://erp.example.com",
+        "https://",
+        "https://erp.example.com/app",
+        "https://erp.example.com?x=1",
+        "https://user:hush@erp.example.com",
+    ],
+)
+def test_e003_a_url_that_is_none(configure, url):
+    configure(URL=url)
+    assert "'https://erp.example.com'" in only("E003").hint
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ("API_KEY", "API_SECRET"),
+        ("API_SECRET", "API_KEY"),
+        ("USERNAME", "PASSWORD"),
+        ("PASSWORD", "USERNAME"),
+    ],
+)
+def test_e004_half_a_service_account(configure, given, missing):
+    configure(**{given: "hush"})
+    assert f"{missing!r}" in only("E004").hint
+
+
+def test_e005_a_secret_without_a_client(configure):
+    configure(CLIENT_ID=None)
+    only("E005")
+
+
+def test_e006_no_key(configure):
+    configure(keys=())
+    assert "Fernet.generate_key()" in only("E006").hint
+
+
+def test_e006_a_text_in_place_of_a_list(configure, settings):
+    settings.ERPNEXT_BRIDGE["TOKEN_KEYS"] = KEY
+    only("E006")
+
+
+def test_no_key_is_needed_where_nobody_connects(configure):
+    configure(keys=(), CLIENT_ID=None, CLIENT_SECRET=None, API_KEY="k", API_SECRET="s")
+    assert found() == {}
+
+
+def test_e007_a_short_key(configure):
+    configure(keys=(KEY, "hush"))
+    assert only("E007").msg.startswith("Key 2 in ERPNEXT_BRIDGE['TOKEN_KEYS']")
+
+
+def test_w003_a_key_that_is_easy_to_guess(configure):
+    configure(keys=("a" * 40,))
+    only("W003")
+
+
+def test_w004_the_secret_key_as_a_key(configure, settings):
+    settings.SECRET_KEY = KEY
+    only("W004")
+
+
+@pytest.mark.parametrize("value", [0, -1, "60", None])
+def test_e008_a_time_that_is_none(configure, settings, value):
+    settings.ERPNEXT_BRIDGE["STATE_TTL"] = value
+    only("E008")
+
+
+def test_e009_cookies_that_do_not_come_back_from_erpnext(configure, settings):
+    settings.SESSION_COOKIE_SAMESITE = "Strict"
+    only("E009")
+
+
+def test_e010_pages_that_are_not_included(configure, settings):
+    settings.ROOT_URLCONF = "django.contrib.auth.urls"
+    assert "include('erpnext_bridge.urls')" in only("E010").hint
+
+
+@pytest.mark.parametrize(
+    "uri", ["https://shop.example.com/", "/erpnext/callback/", "https://x/erpnext/callback"]
+)
+def test_e011_a_redirect_uri_that_leads_elsewhere(configure, uri):
+    configure(REDIRECT_URI=uri)
+    assert "/erpnext/callback/" in only("E011").hint
+
+
+def test_w001_plain_http_in_production(configure):
+    configure(URL="http://erp.example.com")
+    assert "https://erp.example.com" in only("W001").hint
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8000", "http://localhost:8000", "http://site.localhost", "http://[::1]:8"]
+)
+def test_plain_http_inside_the_machine_is_fine(configure, url):
+    configure(URL=url)
+    assert set(found()) == {"I001"}
+
+
+def test_plain_http_in_development_is_fine(configure, settings):
+    settings.DEBUG = True
+    configure(URL="http://erp.example.com")
+    assert set(found()) == {"I001"}
+
+
+def test_w002_a_client_without_a_secret(configure):
+    configure(CLIENT_SECRET=None)
+    assert "'CLIENT_AUTH': 'none'" in only("W002").hint
+    configure(CLIENT_SECRET=None, CLIENT_AUTH="none")
+    assert set(found()) == {"I001"}
+
+
+def test_w005_no_middleware(configure, settings):
+    settings.MIDDLEWARE = [AUTHENTICATION]
+    assert MIDDLEWARE in only("W005").hint
+
+
+def test_w006_middleware_in_the_wrong_order(configure, settings):
+    settings.MIDDLEWARE = [MIDDLEWARE, AUTHENTICATION]
+    only("W006")
