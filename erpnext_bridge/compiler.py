@@ -32,6 +32,9 @@ from erpnext_bridge.errors import UnsupportedQuery
 from erpnext_bridge.formula import FALSE, TRUE, Formula, Literal, all_of, any_of
 from erpnext_bridge.plan import OrderKey, Selection
 
+Field = Any
+"""A model field; the stubs know too little of `column`, `target_field` and `is_relation` to be of help."""
+
 _KINDS = {
     **dict.fromkeys(("FloatField", "DecimalField"), lookups.DECIMAL),
     **dict.fromkeys(("DateField", "DateTimeField", "TimeField", "DurationField"), lookups.DATE),
@@ -58,21 +61,22 @@ class Compiled:
     """A selection and the Django fields that its columns fill, in the order the caller asked for."""
 
     selection: Selection
-    fields: tuple[models.Field[Any, Any], ...]
+    fields: tuple[Field, ...]
 
 
 class Compiler:
     """Reads one query for one site: times are written in the site's zone."""
 
     def __init__(self, query: Query, zone: ZoneInfo) -> None:
-        self.query = query
+        # Any: what is read of it below is not in the stubs, or not typed there.
+        self.query: Any = query
         self.zone = zone
 
     def compile(self) -> Compiled:
         """Return the selection. UnsupportedQuery names what Frappe cannot say."""
         self._refuse_features()
         fields = tuple(self._fields())
-        return Compiled(self._selection(tuple(field.column for field in fields)), fields)
+        return Compiled(self._selection(tuple(map(values.column_of, fields))), fields)
 
     def condition(self) -> Formula:
         """Return the formula of the rows for which `where` is true."""
@@ -83,7 +87,7 @@ class Compiler:
     def _selection(self, columns: tuple[str, ...]) -> Selection:
         query, model = self.query, self.query.model
         return Selection(
-            doctype=model.doctype,  # type: ignore[union-attr]
+            doctype=model.doctype,
             columns=tuple(dict.fromkeys(columns)),
             where=all_of([rows_of(model), self.condition()]),
             order=tuple(self._order()),
@@ -120,12 +124,13 @@ class Compiler:
     def _selects_name(self) -> bool:
         return any(field.column == "name" for field in self._fields())
 
-    def _fields(self) -> Iterator[models.Field[Any, Any]]:
+    def _fields(self) -> Iterator[Field]:
         query = self.query
         if query.default_cols:
             mask = query.get_select_mask()
             for field in query.get_meta().concrete_fields:
-                if not mask or field in mask:
+                # Without `modified` a document that is saved later could not tell that it was changed meanwhile.
+                if not mask or field in mask or field.column == "modified":
                     yield field
             return
         for expression in query.select:
@@ -197,7 +202,7 @@ class Compiler:
 
     # An AND of lookups over one join asks for one related row that passes them all, so they go into one inner query.
 
-    def _units(self, node: WhereNode, *, negated: bool) -> list[list[Any]]:
+    def _units(self, node: Any, *, negated: bool) -> list[list[Any]]:
         """Return the children of an AND, those that are about the same related row together."""
         units: dict[Any, list[Any]] = {}
         for position, child in enumerate(node.children):
@@ -274,10 +279,10 @@ class Compiler:
             )
             return any_of([low, high]) if negated else all_of([low, high])
         if name not in lookups.LOOKUPS:
-            _refuse_lookup(name)
+            _refuse_lookup(str(name))
         return self._leaf(field, lookups.LOOKUPS[name], node.rhs, negated=negated)
 
-    def _leaf(self, field: models.Field[Any, Any], test: str, rhs: Any, *, negated: bool) -> Formula:
+    def _leaf(self, field: Field, test: str, rhs: Any, *, negated: bool) -> Formula:
         kind = kind_of(field)
         base = test.removeprefix("i")
         if base in lookups.PATTERNS:
@@ -300,7 +305,7 @@ class Compiler:
         if isinstance(rhs, Value):
             return rhs.value
         if isinstance(rhs, Col | F):
-            name = rhs.target.name if isinstance(rhs, Col) else rhs.name
+            name = rhs.target.name if isinstance(rhs, Col) else getattr(rhs, "name", "")
             raise UnsupportedQuery(
                 f"Frappe cannot compare two fields (F({name!r})). Read the documents and compare there."
             )
@@ -334,16 +339,17 @@ class Compiler:
     def _through(self, alias: str, where: Formula, *, negated: bool = False) -> Formula:
         """Return "the document that this alias is joined for has (or has not) such a related document"."""
         join = self.query.alias_map[alias]
-        field = join.join_field
+        field: Any = join.join_field
         if join.filtered_relation is not None:
             raise UnsupportedQuery("FilteredRelation is not supported. Filter with a queryset and __in.")
+        model: Any = field.related_model
         if isinstance(field, ForeignKey):
-            model, own, other = field.related_model, field, field.target_field
+            own, other = field, field.target_field
         else:
-            model, own, other = field.related_model, field.model._meta.pk, field.field
+            own, other = field.model._meta.pk, field.field
         inner = Selection(
             doctype=model.doctype,
-            columns=(other.column,),
+            columns=(values.column_of(other),),
             where=all_of([rows_of(model), where]),
             parent=getattr(model, "parent_doctype", None) or None,
             identity=getattr(self.query, "identity", None),
@@ -358,7 +364,7 @@ class Compiler:
         return self._through(join.parent_alias, outer)
 
 
-def kind_of(field: models.Field[Any, Any]) -> str:
+def kind_of(field: Field) -> str:
     """Return how Frappe compares a field's column."""
     if field.is_relation or getattr(field, "blank_is_null", False):
         return lookups.LINK
@@ -394,13 +400,13 @@ def _ordering_expression(item: Any) -> tuple[str, bool]:
         name, descending = _ordering_expression(item.expression)
         return name, descending != item.descending
     if isinstance(item, F):
-        return item.name, False
+        return str(getattr(item, "name", "")), False
     raise UnsupportedQuery(f"Frappe cannot sort by {item!r}. Sort by a field.")
 
 
 def _refuse_transform(node: Lookup[Any]) -> NoReturn:
     if isinstance(node.lhs, Transform):
-        _refuse_lookup(node.lhs.lookup_name)
+        _refuse_lookup(str(node.lhs.lookup_name))
     _refuse_condition(node.lhs)
 
 

@@ -18,12 +18,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 from zoneinfo import ZoneInfo
 
 from django.db import models
 from django.db.models.base import ModelBase
 from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
+from django.utils.timezone import is_aware, make_aware
 
 from erpnext_bridge import values
 from erpnext_bridge.access import SiteAccess, open_site
@@ -139,19 +141,20 @@ class BaseDocument(models.Model, metaclass=DocumentBase):
             if whole or column in row
         ]
         instance = cls.from_db(None, [attname for attname, _ in known], [value for _, value in known])
-        instance._state.db = None
         instance.erp_identity = identity
-        instance._remember(row)
+        instance._remember(attname for attname, _ in known)
         if whole:
             instance._fill_children(row, zone)
         return instance
 
-    def _remember(self, row: Mapping[str, Any]) -> None:
-        """Keep the values as they are at ERPNext, so that saving sends only what changed."""
-        self._loaded = {
-            field.attname: self.__dict__.get(field.attname) for field in self._meta.concrete_fields
-        }
-        self._modified = row.get("modified")
+    _loaded: dict[str, Any]
+    _prefetched_objects_cache: dict[str, Any]
+
+    def _remember(self, attnames: Iterable[str]) -> None:
+        """Keep these values as they are at ERPNext, so that saving sends only what changed."""
+        if "_loaded" not in self.__dict__:
+            self._loaded = {}
+        self._loaded.update((attname, deepcopy(self.__dict__[attname])) for attname in attnames)
 
     def _fill_children(self, row: Mapping[str, Any], zone: ZoneInfo) -> None:
         for fieldname, child in child_tables(type(self)).items():
@@ -169,7 +172,8 @@ class Document(BaseDocument):
         abstract = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        rows = {name: kwargs.pop(name) for name in child_tables(type(self)) if name in kwargs}
+        tables = child_tables(type(self)) if kwargs else {}
+        rows = {name: kwargs.pop(name) for name in tables if name in kwargs}
         super().__init__(*args, **kwargs)
         self._new_rows: dict[str, list[Any]] = {name: list(given) for name, given in rows.items()}
 
@@ -238,6 +242,19 @@ class Document(BaseDocument):
 
     call.alters_data = True  # type: ignore[attr-defined]
 
+    def refresh_from_db(
+        self, using: str | None = None, fields: Any = None, from_queryset: Any = None
+    ) -> None:
+        """Read the document again, or these fields of it."""
+        super().refresh_from_db(using, fields, from_queryset)
+        known = [field for field in self._meta.concrete_fields if field.attname in self.__dict__]
+        chosen = (
+            known
+            if fields is None
+            else [field for field in known if {field.name, field.attname} & set(fields)]
+        )
+        self._remember(field.attname for field in chosen)
+
     # Writing in the background.
 
     def save_later(self, *, user: Any = None, submit: bool = False) -> DocumentWrite:
@@ -253,7 +270,7 @@ class Document(BaseDocument):
             raise UnsupportedQuery(
                 "save_later(submit=True) is for new documents. Save it, then call submit_later()."
             )
-        return self._later("update", user, payload=self.changes(), base_modified=self._modified)
+        return self._later("update", user, payload=self.changes(), base_modified=self._base_modified())
 
     save_later.alters_data = True  # type: ignore[attr-defined]
 
@@ -285,34 +302,45 @@ class Document(BaseDocument):
 
     def creation_payload(self) -> dict[str, Any]:
         """Return the fields of a new document as Frappe wants them, with its child rows."""
-        payload = _payload(self, self._zone(), _SET_BY_FRAPPE)
+        payload = _payload(self, self._zone, _SET_BY_FRAPPE)
         if self.name:
             payload["name"] = self.name
         for fieldname, rows in self._new_rows.items():
-            payload[fieldname] = [_row_payload(row, self._zone()) for row in rows]
+            payload[fieldname] = [_row_payload(row, self._zone) for row in rows]
         return payload
 
     def changes(self) -> dict[str, Any]:
         """Return the fields that differ from what was read, as Frappe wants them."""
-        zone = self._zone()
         return {
-            field.column: values.to_wire(field, self.__dict__[field.attname], zone)
+            values.column_of(field): _wire(field, value, self._zone)
             for field in self._meta.concrete_fields
             if field.column not in _SET_BY_FRAPPE
-            and field.attname in self.__dict__
-            and self.__dict__[field.attname] != self._loaded.get(field.attname)
+            and (value := self.__dict__.get(field.attname, models.DEFERRED)) is not models.DEFERRED
+            and value != self._loaded.get(field.attname, models.DEFERRED)
         }
+
+    def _base_modified(self) -> str | None:
+        """
+        Return the `modified` that this instance was read with, as Frappe spells it.
+
+        Frappe compares the text (frappe/model/document.py `check_if_latest`), which is `str()` of a naive datetime.
+        """
+        moment = self._loaded.get("modified")
+        if moment is None:
+            return None
+        aware = moment if is_aware(moment) else make_aware(moment)
+        return str(aware.astimezone(self._zone()).replace(tzinfo=None))
 
     def _send_changes(self, access: SiteAccess, update_fields: Any) -> None:
         changed = self.changes()
         if update_fields is not None:
-            chosen = {self._meta.get_field(name).column for name in update_fields}
+            chosen = {values.column_of(self._meta.get_field(name)) for name in update_fields}
             changed = {column: value for column, value in changed.items() if column in chosen}
         if not changed:
             return
-        if self._modified is not None:
-            # Byte for byte: Frappe compares the text (frappe/model/document.py check_if_latest).
-            changed["modified"] = self._modified
+        modified = self._base_modified()
+        if modified is not None:
+            changed["modified"] = modified
         try:
             answer = access.client.update(self.doctype, self.name, changed)
         except Conflict as conflict:
@@ -325,13 +353,17 @@ class Document(BaseDocument):
         if not isinstance(answer, Mapping):
             return
         zone = access.facts.time_zone
-        for attname, column, decode in _decoders(type(self), zone):
-            if column in answer:
-                setattr(self, attname, decode(answer[column]))
+        taken = [
+            (attname, decode(answer[column]))
+            for attname, column, decode in _decoders(type(self), zone)
+            if column in answer
+        ]
+        for attname, value in taken:
+            setattr(self, attname, value)
         self._state.adding = False
         self._new_rows = {}
-        self._remember(answer)
-        self._prefetched_objects_cache: dict[str, Any] = {}
+        self._remember(attname for attname, _ in taken)
+        self._prefetched_objects_cache = {}
         self._fill_children(answer, zone)
 
     # Whose rights.
@@ -355,9 +387,6 @@ class Document(BaseDocument):
     @classmethod
     def _site(cls) -> str:
         return cls.site
-
-    _loaded: Mapping[str, Any] = {}
-    _modified: str | None = None
 
 
 class ChildDocument(BaseDocument):
@@ -393,25 +422,31 @@ def child_tables(model: type[models.Model]) -> dict[str, type[ChildDocument]]:
 
 def _decoders(model: type[models.Model], zone: ZoneInfo) -> list[tuple[str, str, Callable[[Any], Any]]]:
     return [
-        (field.attname, field.column, values.decoder(field, zone)) for field in model._meta.concrete_fields
+        (field.attname, values.column_of(field), values.decoder(field, zone))
+        for field in model._meta.concrete_fields
     ]
 
 
-def _payload(instance: BaseDocument, zone: ZoneInfo, skip: frozenset[str]) -> dict[str, Any]:
+def _payload(instance: BaseDocument, zone: Callable[[], ZoneInfo], skip: frozenset[str]) -> dict[str, Any]:
     """Return the fields that were given; what is left empty gets ERPNext's own default."""
     return {
-        field.column: values.to_wire(field, value, zone)
+        values.column_of(field): _wire(field, value, zone)
         for field in instance._meta.concrete_fields
         if field.column not in skip
         and (value := getattr(instance, field.attname)) is not None
-        and (value != field.get_default() or value)
+        and (value or value != field.get_default())
     }
 
 
-def _row_payload(row: Any, zone: ZoneInfo) -> dict[str, Any]:
+def _row_payload(row: Any, zone: Callable[[], ZoneInfo]) -> dict[str, Any]:
     if isinstance(row, ChildDocument):
         return _payload(row, zone, _SET_ON_CHILDREN)
     return {name: values.plain(value) for name, value in row.items()}
+
+
+def _wire(field: models.Field[Any, Any], value: Any, zone: Callable[[], ZoneInfo]) -> Any:
+    # The zone is asked for only where it matters, so that a write can be queued while the site is down.
+    return values.to_wire(field, value, zone() if values.needs_zone(field) else None)
 
 
 def _cache_children(document: BaseDocument, fieldname: str, rows: list[Any]) -> None:

@@ -7,6 +7,7 @@ Every other field of a DocType is declared with Django's own: `models.CharField`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
@@ -31,11 +32,11 @@ class LinkField(ForeignKey):
         options["db_constraint"] = False
         super().__init__(to, on_delete, **options)
 
-    def get_attname_column(self) -> tuple[str, str]:
+    def get_attname_column(self) -> tuple[str, str]:  # type: ignore[override]
         attname = self.get_attname()
         return attname, self.db_column or self.name
 
-    def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
+    def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
         name, path, args, options = super().deconstruct()
         options.pop("db_constraint", None)
         return name, path, args, options
@@ -58,7 +59,7 @@ class NameField(CharField):
         super().__init__(*args, **options)
         self.doctype = doctype
 
-    def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
+    def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
         name, path, args, options = super().deconstruct()
         options["doctype"] = self.doctype
         return name, path, args, options

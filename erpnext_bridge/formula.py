@@ -65,7 +65,7 @@ def all_of(parts: Iterable[Formula]) -> Formula:
     stronger = {
         part.fieldname for part in tight if isinstance(part, Literal) and part.test not in ("any", "none")
     }
-    kept = [part for part in dict.fromkeys(tight) if not _is_not_null(part) or part.fieldname not in stronger]
+    kept = [part for part in dict.fromkeys(tight) if _not_null_field(part) not in stronger]
     if any(isinstance(part, Literal) and part.test == "none" and not part.null_ok for part in kept):
         return FALSE
     return kept[0] if len(kept) == 1 else And(tuple(kept))
@@ -174,5 +174,7 @@ def _flatten(parts: Iterable[Formula], kind: type[And] | type[Or]) -> Iterator[F
             yield part
 
 
-def _is_not_null(part: Formula) -> bool:
-    return isinstance(part, Literal) and part.test == "any" and not part.null_ok
+def _not_null_field(part: Formula) -> str | None:
+    """Return the field of which a part says no more than that it is not NULL."""
+    bare = isinstance(part, Literal) and part.test == "any" and not part.null_ok
+    return part.fieldname if bare and isinstance(part, Literal) else None

@@ -36,7 +36,7 @@ class Identity:
     @classmethod
     def for_user(cls, user: User, site: str = DEFAULT_SITE) -> Identity:
         """Return the identity of a signed-in user. NotConnected for an anonymous one."""
-        if user is None or user.pk is None:
+        if user.pk is None:
             raise NotConnected("Nobody is signed in. Sign the user in before using their ERPNext connection.")
         return cls(site, str(user.pk))
 

@@ -8,12 +8,14 @@ has it from there. Building a queryset sends nothing; neither does its `repr()`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
+from weakref import ref
 
 from django.core.exceptions import FieldError
 from django.db import DEFAULT_DB_ALIAS, models
-from django.db.models.query import BaseIterable, ModelIterable, QuerySet
+from django.db.models.query import BaseIterable, QuerySet
 from django.db.models.sql import Query
 
 from erpnext_bridge.access import SiteAccess, open_site
@@ -25,12 +27,17 @@ from erpnext_bridge.explaining import explain_selection
 from erpnext_bridge.identity import Identity, ambient_identity
 from erpnext_bridge.plan import Selection
 from erpnext_bridge.reading import Reader, Row
-from erpnext_bridge.values import decoder
+from erpnext_bridge.values import column_of, decoder
 
 if TYPE_CHECKING:
     from erpnext_bridge.documents import BaseDocument
 
 _D = TypeVar("_D", bound=models.Model, covariant=True)
+
+if TYPE_CHECKING:
+    Iterable = BaseIterable[Any]
+else:
+    Iterable = BaseIterable
 
 
 class ErpQuery(Query):
@@ -70,10 +77,10 @@ class ErpCompiler:
     """Runs one query: what Django's iterables and `Query` ask of a compiler, and no more."""
 
     def __init__(self, query: ErpQuery) -> None:
-        self.query = query
+        self.query: Any = query
 
     def compile(self) -> Compiled:
-        return Compiler(self.query, self._access().facts.time_zone).compile()
+        return Compiler(self.query, self.access.facts.time_zone).compile()
 
     def count(self) -> int:
         return self._reader().count(self.compile().selection)
@@ -104,8 +111,8 @@ class ErpCompiler:
     ) -> Iterator[tuple[Any, ...]]:
         """Yield the values of each row, in the order that values() or values_list() asked for."""
         compiled = self.compile()
-        zone = self._access().facts.time_zone
-        decoders = [(field.column, decoder(field, zone)) for field in compiled.fields]
+        zone = self.access.facts.time_zone
+        decoders = [(column_of(field), decoder(field, zone)) for field in compiled.fields]
         order = self._value_positions()
         for row in self._reader().rows(compiled.selection):
             found = [decode(row.get(column)) for column, decode in decoders]
@@ -125,7 +132,8 @@ class ErpCompiler:
         selected = self.query.selected
         return [] if selected is None else [each for each in selected.values() if isinstance(each, int)]
 
-    def _access(self) -> SiteAccess:
+    @cached_property
+    def access(self) -> SiteAccess:
         if self.query.identity is None:
             raise NotConnected(
                 f"This {self.query.model.__name__} queryset acts as nobody. "
@@ -135,7 +143,7 @@ class ErpCompiler:
 
     def _reader(self) -> Reader:
         settings = get_settings()
-        access = self._access()
+        access = self.access
         return Reader(
             access.client,
             dialect_for(access.facts.version),
@@ -145,29 +153,50 @@ class ErpCompiler:
         )
 
 
-class DocumentIterable(ModelIterable):
+class DocumentIterable(Iterable):
     """Yields a document for each row; a column that Frappe left out stays deferred."""
+
+    queryset: Any
 
     def __iter__(self) -> Iterator[Any]:
         queryset = self.queryset
         compiler = queryset.query.get_compiler()
         compiled = compiler.compile()
-        zone = compiler._access().facts.time_zone
-        decoders = [(field.attname, field.column, decoder(field, zone)) for field in compiled.fields]
-        known = list(queryset._known_related_objects.items())
+        zone = compiler.access.facts.time_zone
+        decoders = [(field.attname, column_of(field), decoder(field, zone)) for field in compiled.fields]
+        finish = _Finish(queryset)
         for row in compiler.rows(compiled):
             document = queryset.model.from_wire(row, decoders, queryset.query.identity, zone)
-            for field, objects in known:
-                related = objects.get(getattr(document, field.attname))
-                if related is not None and not field.is_cached(document):
-                    setattr(document, field.name, related)
+            finish(document)
             yield document
+
+
+class _Finish:
+    """Gives a document what its queryset knows: related objects, and from Django 6.1 on its fetch mode and peers."""
+
+    def __init__(self, queryset: Any) -> None:
+        self.known = list(queryset._known_related_objects.items())
+        self.fetch_mode = getattr(queryset, "_fetch_mode", None)
+        self.peers: list[Any] = []
+
+    def __call__(self, document: Any) -> None:
+        for field, objects in self.known:
+            related = objects.get(document.__dict__.get(field.attname))
+            if related is not None and not field.is_cached(document):
+                setattr(document, field.name, related)
+        if self.fetch_mode is not None:
+            document._state.fetch_mode = self.fetch_mode
+            if self.fetch_mode.track_peers:
+                self.peers.append(ref(document))
+                document._state.peers = self.peers
 
 
 class ErpQuerySet(QuerySet[_D]):
     """A lazy set of documents at ERPNext. Methods that Frappe cannot answer raise UnsupportedQuery."""
 
     query: ErpQuery
+    _hints: dict[str, Any]
+    _chain: Callable[[], Self]
 
     def __init__(
         self,
@@ -177,7 +206,7 @@ class ErpQuerySet(QuerySet[_D]):
         hints: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(model, query or ErpQuery(model), using, hints)
-        self._iterable_class: type[BaseIterable] = DocumentIterable
+        self._iterable_class: type[Iterable] = DocumentIterable
         self._linked: tuple[str, ...] = ()
         self._adopt(self._hints)
 
@@ -338,7 +367,8 @@ class ErpManager(models.Manager.from_queryset(ErpQuerySet)):  # type: ignore[mis
     """`Customer.objects`: a manager whose querysets are read at ERPNext."""
 
     def get_queryset(self) -> ErpQuerySet[Any]:
-        return self._queryset_class(model=self.model, hints=self._hints)
+        queryset: ErpQuerySet[Any] = self._queryset_class(model=self.model, hints=self._hints)
+        return queryset
 
     def db_manager(self, using: str | None = None, hints: dict[str, Any] | None = None) -> Self:
         return super().db_manager(None, hints)  # type: ignore[no-any-return]

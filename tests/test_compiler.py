@@ -256,7 +256,7 @@ def test_rows_of_a_child_table_are_those_of_its_parent_alone():
 
 
 def test_only_the_columns_asked_for_are_read():
-    assert selection(ToDo.objects.only("status")).columns == ("name", "status")
+    assert selection(ToDo.objects.only("status")).columns == ("name", "modified", "status")
     assert "status" not in selection(ToDo.objects.defer("status")).columns
     assert selection(ToDo.objects.values("status", "pk")).columns == ("status", "name")
     assert selection(ToDo.objects.values_list("status", flat=True)).columns == ("status",)
