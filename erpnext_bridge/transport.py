@@ -139,6 +139,7 @@ class _Progress:
     """How far the exchange of the current thread has come."""
 
     timeouts: Timeouts
+    keep_alive: float = KEEP_ALIVE
     deadline: float = 0.0
     sent: bool = False
     reused: bool = False
@@ -220,7 +221,9 @@ class _Watched:
 
     @property
     def is_connected(self) -> bool:
-        fresh = time.monotonic() - self._used_at < KEEP_ALIVE
+        progress = _current.get()
+        keep_alive = KEEP_ALIVE if progress is None else progress.keep_alive
+        fresh = time.monotonic() - self._used_at < keep_alive
         return fresh and bool(super().is_connected)  # type: ignore[misc]
 
 
@@ -390,11 +393,13 @@ class Transport:
         url: str,
         *,
         verify: bool | str = True,
+        keep_alive: float = KEEP_ALIVE,
         max_bytes: int = 64 << 20,
         max_error_bytes: int = 1 << 20,
     ) -> None:
         self.origin = origin_of(url)
         self.verify = verify
+        self.keep_alive = keep_alive
         self.max_bytes = max_bytes
         self.max_error_bytes = max_error_bytes
         self._lock = threading.Lock()
@@ -423,7 +428,7 @@ class Transport:
         self, request: Request, *, timeouts: Timeouts | None = None, on_exchange: OnExchange | None = None
     ) -> Iterator[Stream]:
         """Send the request and hand out the answer as soon as its headers are there."""
-        progress = _Progress(timeouts or Timeouts())
+        progress = _Progress(timeouts or Timeouts(), self.keep_alive)
         started, error = time.monotonic(), ""
         try:
             response = self._open(request, progress)
@@ -473,6 +478,8 @@ class Transport:
                 self.origin + request.target,
                 headers=dict(request.headers),
                 data=request.body.rewind() if isinstance(request.body, Multipart) else request.body,
+                # requests looks into .netrc wherever no authentication is given (Session.prepare_request):
+                # Anonymous is one, too.
                 auth=request.credentials,
                 timeout=(progress.timeouts.connect, progress.timeouts.read),
                 verify=None if self.verify is True else self.verify,
@@ -494,8 +501,6 @@ class Transport:
         session = requests.Session()
         session.headers.update(HEADERS)
         session.cookies.set_policy(_NoCookies())
-        # .netrc is looked up only where no other authentication is set (requests, Session.prepare_request).
-        session.auth = Anonymous()
         for scheme in _POOLS:
             session.mount(f"{scheme}://", _Adapter(pool_connections=1, pool_maxsize=POOL_SIZE))
         return session

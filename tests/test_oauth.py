@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 import pytest
 
 from erpnext_bridge import errors
-from erpnext_bridge.oauth import OAuthEndpoints, RedactTokens, TokenPair, install, new_pkce
+from erpnext_bridge.oauth import LOGGERS, OAuthEndpoints, RedactTokens, TokenPair, install, new_pkce
 from erpnext_bridge.transport import Timeouts
 from tests.wire_server import Reply, WireServer
 
@@ -323,6 +323,8 @@ def test_no_error_tells_a_secret_even_when_the_site_does(server, name):
 
 def test_nothing_secret_is_logged(server, caplog):
     caplog.set_level(logging.DEBUG)
+    for logger in map(logging.getLogger, LOGGERS):
+        logger.filters.clear()
     oauth = endpoints(server)
     for client_auth in ("post", "basic"):
         for call in calls(endpoints(server, client_auth=client_auth)).values():

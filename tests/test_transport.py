@@ -131,6 +131,13 @@ def test_a_connection_is_used_again(server, transport):
     assert len({seen.connection for seen in server.seen}) == 1
 
 
+def test_a_connection_that_was_idle_too_long_is_not_used_again(server):
+    with contextlib.closing(Transport(server.url, keep_alive=0)) as transport:
+        for _ in range(3):
+            transport.send(post())
+    assert len({seen.connection for seen in server.seen}) == 3
+
+
 def test_one_site_has_one_transport():
     first = transport_for("http://erp.example.com:80/")
     assert transport_for("http://ERP.example.com") is first
@@ -369,8 +376,10 @@ def test_no_error_tells_a_secret_a_query_or_a_body(server, transport):
         request = post(query={"q": "queried"}, body=b"posted", credentials=ApiKey("k3yk3yk3y", SECRET))
         with pytest.raises(SiteUnreachable) as caught:
             transport.send(request, timeouts=QUICK)
-        told = f"{caught.value!r} {caught.value} {vars(caught.value)} {caught.value.__cause__!r} {request!r}"
+        told = f"{caught.value!r} {caught.value} {vars(caught.value)} {request!r}"
         assert not [word for word in (SECRET, "k3yk3yk3y", "queried", "posted") if word in told]
+        # What it was made from holds all of them, in its text, its request and its frames.
+        assert caught.value.__cause__ is None
         assert caught.value.__suppress_context__
 
 
