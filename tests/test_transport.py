@@ -225,6 +225,12 @@ def test_a_slow_drip_ends_at_the_deadline(server, transport, part):
     assert caught.value.sent
 
 
+def test_a_pause_does_not_outlast_the_deadline(server, transport):
+    server.reply = Reply(body=b"{}", drip=1)
+    with pytest.raises(SiteUnreachable, match=r"took longer than 0\.3 s"):
+        transport.send(get(), timeouts=Timeouts(read=30, total=0.3))
+
+
 def test_a_body_that_stops_ends_after_the_read_timeout(server, transport):
     server.reply = Reply(body=b"{" * 10, drip=2)
     with pytest.raises(SiteUnreachable, match=r"stopped for 0\.3 s"):
