@@ -105,18 +105,16 @@ class _TokenBearer:
         connecting.check_usable(connection, access.site)
         self.access = access
         self.connection = connection
-        self.renewed = False
+        self.just_renewed = False
         self._refresh_early()
         self.client = access.make_client(self.bearer(), on_unauthorized=self.renew, on_exchange=self.report)
 
     def bearer(self) -> Bearer:
         return Bearer(self.connection.access_token.open())
 
-    def renew(self) -> Bearer | None:
-        if self.renewed:
-            return None
+    def renew(self) -> Bearer:
         self.connection = connecting.refresh(self.connection, self.access.site)
-        self.renewed = True
+        self.just_renewed = True
         return self.bearer()
 
     def _refresh_early(self) -> None:
@@ -131,9 +129,10 @@ class _TokenBearer:
 
     def report(self, exchange: Exchange) -> None:
         connecting.reporter(self.access.identity)(exchange)
-        if exchange.status == 401 and self.renewed:
+        if exchange.status == 401 and self.just_renewed:
             # A token that was issued a moment ago: the OAuth Client has lost a scope, for one.
             connecting.end(self.connection, "ERPNext refuses its newly issued tokens.")
+        self.just_renewed = False
 
 
 # The service account
@@ -166,8 +165,9 @@ def _logged_in(access: SiteAccess) -> FrappeClient:
                 _sessions[key] = anonymous.login(site.username, site.password).credentials
             return _sessions[key]
 
-    used = _sessions.get(key) or log_in(None)
-    return access.make_client(used, on_unauthorized=lambda: log_in(used))
+    client = access.make_client(_sessions.get(key) or log_in(None))
+    client.on_unauthorized = lambda: log_in(client.credentials)
+    return client
 
 
 # Facts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
@@ -43,12 +43,6 @@ class ConnectionAdmin(_ModelAdmin):
 
     def has_change_permission(self, request: HttpRequest, obj: Connection | None = None) -> bool:
         return False
-
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        # Django's own deletion revokes too, but cannot tell whether ERPNext confirmed it.
-        actions = super().get_actions(request)
-        actions.pop("delete_selected", None)
-        return actions
 
     @admin.action(description="Disconnect, and revoke the tokens at ERPNext", permissions=["delete"])
     def disconnect(self, request: HttpRequest, queryset: QuerySet[Connection]) -> None:

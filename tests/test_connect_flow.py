@@ -1,0 +1,392 @@
+"""The story of connecting, as a browser lives it: our pages on one side, a real socket to ERPNext on the other."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import re
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from django.contrib.sessions.models import Session
+from django.db import connection as database
+from django.test import Client
+
+from erpnext_bridge.access import open_site
+from erpnext_bridge.identity import Identity
+from erpnext_bridge.models import Connection
+from tests.browser import ErpBrowser
+from tests.conftest import PASSWORDS
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def alice(site):
+    with ErpBrowser(site.url, "alice@example.com", PASSWORDS["alice@example.com"]) as browser:
+        yield browser
+
+
+@pytest.fixture
+def ours(erpnext, user, client):
+    client.force_login(user)
+    return client
+
+
+def leave(ours, **data):
+    """Start to connect; return where our site sends the browser."""
+    answer = ours.post("/erpnext/connect/", data)
+    assert answer.status_code == 302
+    return answer["Location"]
+
+
+def title(answer):
+    return re.search(r"<h1>(.*?)</h1>", answer.content.decode())[1]
+
+
+def token_works(site, token):
+    import requests
+
+    headers = {"Authorization": f"Bearer {token}"}
+    return requests.get(f"{site.url}/api/method/frappe.auth.get_logged_user", headers=headers).ok
+
+
+# The way there and back
+
+
+def test_a_user_connects_reads_as_himself_and_disconnects(ours, alice, user, site):
+    asked = ours.get("/erpnext/connect/", {"next": "/orders/?page=2"})
+    assert asked.status_code == 200
+    assert "/orders/?page=2" in asked.content.decode()
+
+    back = ours.get(alice.allow(leave(ours, next="/orders/?page=2")))
+    assert (back.status_code, back["Location"]) == (302, "/orders/?page=2")
+
+    connection = user.erpnext_connections.get()
+    assert (connection.erp_user, connection.site_url, connection.health) == (
+        "alice@example.com",
+        site.url,
+        "healthy",
+    )
+    assert set(connection.scopes.split()) == {"all", "openid"}
+    assert connection.full_name
+
+    assert open_site(Identity.for_user(user)).client.logged_user() == "alice@example.com"
+    assert "alice@example.com" in ours.get("/erpnext/").content.decode()
+
+    token = connection.access_token.open()
+    assert token_works(site, token)
+    gone = ours.post("/erpnext/disconnect/")
+    assert "ERPNext has revoked them" in gone.content.decode()
+    assert not Connection.objects.exists()
+    assert not token_works(site, token)
+
+
+def test_the_request_to_erpnext_carries_pkce_state_and_our_exact_redirect_uri(ours, site):
+    url = urlsplit(leave(ours))
+    query = {key: value for key, (value,) in parse_qs(url.query).items()}
+    assert f"{url.scheme}://{url.netloc}" == site.url
+    assert query["redirect_uri"] == "http://testserver/erpnext/callback/"
+    assert (query["response_type"], query["code_challenge_method"]) == ("code", "S256")
+    assert len(query["code_challenge"]) == 43
+    assert len(query["state"]) >= 43
+    assert "+" not in url.query
+
+
+def test_a_link_alone_does_not_start_it(ours):
+    assert ours.get("/erpnext/connect/").status_code == 200
+    strict = Client(enforce_csrf_checks=True)
+    strict.cookies = ours.cookies
+    assert strict.post("/erpnext/connect/").status_code == 403
+
+
+def test_without_next_the_user_sees_the_connections(ours, alice):
+    assert ours.get(alice.allow(leave(ours)))["Location"] == "/erpnext/"
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        "https://evil.example/",
+        "//evil.example/",
+        "/\\evil.example",
+        "javascript:alert(1)",
+        "http:///evil.example",
+    ],
+)
+def test_a_foreign_next_is_dropped(ours, alice, foreign):
+    assert "evil" not in ours.get("/erpnext/connect/", {"next": foreign}).content.decode()
+    assert ours.get(alice.allow(leave(ours, next=foreign)))["Location"] == "/erpnext/"
+
+
+def test_several_tabs_finish_in_any_order(ours, alice):
+    first, second = leave(ours, next="/first/"), leave(ours, next="/second/")
+    assert ours.get(alice.allow(first))["Location"] == "/first/"
+    assert ours.get(alice.allow(second))["Location"] == "/second/"
+    assert Connection.objects.count() == 1
+
+
+def test_the_sixth_tab_ends_the_first(ours, alice):
+    urls = [leave(ours, next=f"/{number}/") for number in range(6)]
+    assert ours.get(alice.allow(urls[0])).status_code == 400
+    assert ours.get(alice.allow(urls[1]))["Location"] == "/1/"
+
+
+# What is refused
+
+
+def test_a_replayed_answer_is_refused(ours, alice):
+    back = alice.allow(leave(ours))
+    assert ours.get(back).status_code == 302
+    before = Connection.objects.values().get()
+    again = ours.get(back)
+    assert (again.status_code, title(again)) == (400, "This connect cannot be finished")
+    assert Connection.objects.values().get() == before
+
+
+@pytest.mark.parametrize("state", ["", "forged", "' OR 1=1 --", "ü" * 3000])
+def test_a_forged_state_is_refused_and_asks_erpnext_nothing(ours, site, state):
+    leave(ours)
+    site.requests.clear()
+    assert ours.get("/erpnext/callback/", {"code": "x", "state": state}).status_code == 400
+    assert site.requests == []
+    assert not Connection.objects.exists()
+
+
+def test_another_browser_of_the_same_user_cannot_finish(ours, alice, user):
+    back = alice.allow(leave(ours))
+    other = Client()
+    other.force_login(user)
+    assert other.get(back).status_code == 400
+    assert not Connection.objects.exists()
+
+
+def test_another_user_in_the_same_browser_cannot_finish(ours, alice, django_user_model):
+    back = alice.allow(leave(ours))
+    bob = django_user_model.objects.create_user("bob")
+    session = ours.session
+    session["_auth_user_id"], session["_auth_user_hash"] = str(bob.pk), bob.get_session_auth_hash()
+    session.save()
+    answer = ours.get(back)
+    assert answer.status_code == 400
+    assert "started by somebody else" in answer.content.decode()
+    assert not Connection.objects.exists()
+
+
+def test_a_user_who_was_signed_out_meanwhile_is_told_so(ours, alice):
+    back = alice.allow(leave(ours))
+    ours.logout()
+    answer = ours.get(back)
+    assert answer.status_code == 400
+    assert "not signed in" in answer.content.decode()
+
+
+def test_the_answer_for_one_site_does_not_finish_another(ours, alice, erpnext, settings, site):
+    settings.ERPNEXT_BRIDGE["SITES"]["other"] = settings.ERPNEXT_BRIDGE["SITES"]["default"]
+    query = urlsplit(alice.allow(leave(ours))).query
+    assert ours.get(f"/erpnext/callback/other/?{query}").status_code == 400
+    assert not Connection.objects.exists()
+
+
+def test_an_answer_that_comes_too_late_is_refused(ours, alice, settings):
+    back = alice.allow(leave(ours))
+    settings.ERPNEXT_BRIDGE["STATE_TTL"] = 0.000001
+    answer = ours.get(back)
+    assert answer.status_code == 400
+    assert "took too long" in answer.content.decode()
+    assert not Connection.objects.exists()
+
+
+def test_denying_changes_nothing_and_leaves_other_tabs_alone(ours, alice):
+    other_tab = leave(ours, next="/other/")
+    back = alice.deny(leave(ours))
+    assert back == "/erpnext/callback/?error=access_denied"
+    answer = ours.get(back)
+    assert (answer.status_code, title(answer)) == (200, "Cancelled")
+    assert not Connection.objects.exists()
+    assert ours.get(alice.allow(other_tab))["Location"] == "/other/"
+
+
+def test_another_error_is_not_repeated_to_the_user(ours):
+    answer = ours.get("/erpnext/callback/", {"error": "server_error", "error_description": "Call 555-1234"})
+    assert answer.status_code == 400
+    assert "555" not in answer.content.decode()
+
+
+def test_a_code_that_was_spent_elsewhere_is_refused(ours, alice, site):
+    back = alice.allow(leave(ours))
+    code = parse_qs(urlsplit(back).query)["code"][0]
+    forged = leave(ours)
+    state = parse_qs(urlsplit(forged).query)["state"][0]
+    # The thief's code carries another challenge than the victim's session holds a verifier for.
+    answer = ours.get("/erpnext/callback/", {"code": code, "state": state})
+    assert (answer.status_code, title(answer)) == (400, "ERPNext did not accept the authorization")
+    assert not Connection.objects.exists()
+
+
+# When ERPNext is not well
+
+
+@pytest.mark.parametrize(
+    ("trouble", "status"),
+    [
+        ("drop_before", 503),
+        ("drop_after", 503),
+        ("truncated", 503),
+        ("bad_gateway", 503),
+        ("html", 502),
+        ("huge", 503),
+    ],
+)
+def test_a_site_in_trouble_is_one_clear_page_and_stores_nothing(ours, alice, site, trouble, status):
+    back = alice.allow(leave(ours))
+    site.trouble(trouble, times=None)
+    answer = ours.get(back)
+    assert answer.status_code == status
+    assert "Try again" in answer.content.decode()
+    assert "/erpnext/connect/" in answer.content.decode()
+    assert "Traceback" not in answer.content.decode()
+    assert not Connection.objects.exists()
+
+
+def test_tokens_of_an_account_that_could_not_be_asked_for_are_revoked(ours, alice, site):
+    back = alice.allow(leave(ours))
+    site.trouble("bad_gateway", times=1, match="/api/method/frappe.auth.get_logged_user")
+    assert ours.get(back).status_code == 503
+    assert not Connection.objects.exists()
+    assert {row["status"] for row in site.rows("OAuth Bearer Token")} == {"Revoked"}
+
+
+def test_a_site_that_is_down_at_reconnect_keeps_the_connection(ours, alice, site):
+    ours.get(alice.allow(leave(ours)))
+    before = Connection.objects.values().get()
+    back = alice.allow(leave(ours))
+    site.trouble("drop_before", times=None)
+    assert ours.get(back).status_code == 503
+    assert Connection.objects.values().get() == before
+
+
+# Connecting again, and ending
+
+
+def test_connecting_again_replaces_the_tokens_and_revokes_the_former(ours, alice, site):
+    ours.get(alice.allow(leave(ours)))
+    former = Connection.objects.get().access_token.open()
+    ours.get(alice.allow(leave(ours)))
+    now = Connection.objects.get().access_token.open()
+    assert former != now
+    assert not token_works(site, former)
+    assert token_works(site, now)
+
+
+def test_another_erpnext_account_is_said_to_the_user(ours, alice, connect, user):
+    ours.get(alice.allow(leave(ours)))
+    answer = connect(user, "bob@example.com", next="/orders/")
+    page = answer.content.decode()
+    assert (answer.status_code, title(answer)) == (200, "Another ERPNext account")
+    assert "bob@example.com" in page
+    assert "before, it was alice@example.com" in page
+    assert 'href="/orders/"' in page
+    assert Connection.objects.get().erp_user == "bob@example.com"
+
+
+def test_two_users_may_share_an_erpnext_account(connect, django_user_model):
+    for name in ("one", "two"):
+        connect(django_user_model.objects.create_user(name))
+    assert Connection.objects.filter(erp_user="alice@example.com").count() == 2
+
+
+def test_nobody_is_linked_by_email(ours, alice, django_user_model):
+    django_user_model.objects.create_user("twin", email="alice@example.com")
+    ours.get(alice.allow(leave(ours)))
+    assert Connection.objects.get().user.username == "alice"
+
+
+def test_disconnecting_from_a_site_that_is_down_deletes_here_and_says_so(ours, alice, site):
+    ours.get(alice.allow(leave(ours)))
+    site.trouble("drop_before", times=None)
+    answer = ours.post("/erpnext/disconnect/")
+    assert "did not confirm" in answer.content.decode()
+    assert not Connection.objects.exists()
+
+
+def test_a_deleted_user_leaves_no_tokens_behind(ours, alice, site, user):
+    ours.get(alice.allow(leave(ours)))
+    token = Connection.objects.get().access_token.open()
+    user.delete()
+    assert not Connection.objects.exists()
+    assert not token_works(site, token)
+
+
+def test_connect_works_without_the_messages_framework(ours, alice, settings):
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if not app.endswith(".messages")]
+    settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if ".messages." not in name]
+    assert ours.get(alice.allow(leave(ours)))["Location"] == "/erpnext/"
+
+
+def test_a_session_that_is_kept_in_a_cookie_cannot_be_replayed(erpnext, alice, user, settings, site):
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+    ours = Client()
+    ours.force_login(user)
+    back = alice.allow(leave(ours))
+    cookie = ours.cookies["sessionid"].value
+    assert ours.get(back).status_code == 302
+    ours.cookies["sessionid"] = cookie
+    assert ours.get(back).status_code == 400
+
+
+# Secrets
+
+
+def test_no_token_is_ever_shown_or_logged(ours, alice, site, user, caplog):
+    caplog.set_level(logging.DEBUG)
+    user.is_staff = user.is_superuser = True
+    user.save()
+    url = leave(ours)
+    back = alice.allow(url)
+    pages = [ours.get(back)]
+    connection = Connection.objects.get()
+    secrets = {*(token.open() for token in connection.tokens)}
+    Connection.objects.update(expires_at="2020-01-01T00:00:00Z")
+    access = open_site(Identity.for_user(user))
+    access.client.logged_user()
+    connection = Connection.objects.get()
+    secrets |= {*(token.open() for token in connection.tokens)}
+    assert len(secrets) == 4
+
+    pages += [ours.get(page) for page in ("/erpnext/", "/erpnext/connect/", "/erpnext/disconnect/", back)]
+    pages += [ours.get("/admin/erpnext_bridge/connection/")]
+    pages += [ours.get(f"/admin/erpnext_bridge/connection/{connection.pk}/change/")]
+    site.revoke_tokens()
+    Connection.objects.update(expires_at="2020-01-01T00:00:00Z")
+    with pytest.raises(Exception, match="expired or were revoked") as over:
+        open_site(Identity.for_user(user)).client.logged_user()
+    pages += [ours.get("/erpnext/")]
+    connection = Connection.objects.get()
+
+    query = parse_qs(urlsplit(back).query)
+    secrets |= {query["code"][0], site.rows("OAuth Client")[0]["client_secret"]}
+    # The sandbox serves in this very process, and oauthlib's server logs what it issues.
+    logged = [record for record in caplog.records if not record.threadName.startswith("sandbox")]
+    log = "\n".join(f"{record.name} {record.getMessage()} {record.exc_text}" for record in logged)
+    shown = "".join(page.content.decode() for page in pages)
+    held = repr(
+        [
+            vars(connection),
+            connection,
+            str(connection),
+            access,
+            access.client,
+            over.value,
+            over.value.__dict__,
+        ]
+    )
+    with database.cursor() as cursor:
+        cursor.execute("SELECT * FROM erpnext_bridge_connection")
+        stored = repr(cursor.fetchall())
+    pickled = pickle.dumps([connection, over.value]).decode("latin-1")
+    for secret in secrets:
+        for place in (shown, log, held, stored, pickled):
+            assert secret not in place
+    assert not any(secret in session.session_data for session in Session.objects.all() for secret in secrets)
+    assert "requests_oauthlib" in log
