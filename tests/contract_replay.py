@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import hashlib
 import hmac
 import http.client
@@ -370,11 +371,9 @@ class Wire:
         self.reused = self.socket is not None
         if self.socket is None:
             self.socket = socket.create_connection(self.address, timeout=30)
-        try:
+        # The server may refuse a body that is too large before it has read all of it.
+        with contextlib.suppress(OSError):
             self.socket.sendall(data)
-        except OSError:
-            # The server may refuse a body that is too large before it has read all of it.
-            pass
         response = http.client.HTTPResponse(self.socket, method=method)
         try:
             response.begin()
@@ -402,7 +401,10 @@ def request_bytes(request: dict[str, Any], host: str) -> bytes:
         headers.pop("Content-Type", None)
     if body or request["method"] in ("POST", "PUT", "PATCH"):
         headers["Content-Length"] = str(len(body))
-    lines = [f"{request['method']} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    lines = [
+        f"{request['method']} {target} HTTP/1.1",
+        *(f"{name}: {value}" for name, value in headers.items()),
+    ]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
@@ -493,7 +495,7 @@ class Listener:
                 listener.heard.append(Heard(self.command, self.path, dict(self.headers), body))
                 listener.respond(self)
 
-            do_GET = do_POST = do_PUT = do_DELETE = answer
+            do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815 - names that http.server looks up
 
         return Handler
 
@@ -723,7 +725,8 @@ class Replay:
         secrets = [value for name, value in self.values.bound.items() if name.startswith("<client_secret_")]
         signed = f"{header}.{claims}".encode()
         proven = any(
-            packed(hmac.new(secret.encode(), signed, hashlib.sha256).digest()) == signature for secret in secrets
+            packed(hmac.new(secret.encode(), signed, hashlib.sha256).digest()) == signature
+            for secret in secrets
         )
         if proven != expected["signature_is_HS256_with_client_secret"]:
             found.differ("signature", "HS256 with the client's secret", "something else")
@@ -769,7 +772,11 @@ class Replay:
         if "fired" in exchange:
             fresh = self.listener.news(len(exchange["fired"]))
             fired = sorted(heard.path.removeprefix("/ev-") for heard in fresh)
-            problems = [] if fired == sorted(exchange["fired"]) else [f"fired: expected {exchange['fired']}, got {fired}"]
+            problems = (
+                []
+                if fired == sorted(exchange["fired"])
+                else [f"fired: expected {exchange['fired']}, got {fired}"]
+            )
             return self.outcome(exchange, problems, fired)
         if exchange["attempt"] == 0:
             fresh = self.listener.news(0)

@@ -144,7 +144,7 @@ def html(serve: Serve, options: dict[str, Any]) -> Answer:
 
 def huge(serve: Serve, options: dict[str, Any]) -> Answer:
     line = b"<p>Internal Server Error</p>\n"
-    return Answer(500, [HTML], line * (options.get("size", HUGE_BYTES) // len(line) + 1))
+    return Answer(options.get("status", 500), [HTML], line * (options.get("size", HUGE_BYTES) // len(line) + 1))
 
 
 def bad_gateway(serve: Serve, options: dict[str, Any]) -> Answer:
@@ -180,5 +180,5 @@ OPTIONS = {
     "latency": frozenset({"seconds"}),
     "rate_limited": frozenset({"retry_after"}),
     "unavailable": frozenset({"retry_after"}),
-    "huge": frozenset({"size"}),
+    "huge": frozenset({"size", "status"}),
 }
