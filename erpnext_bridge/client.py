@@ -164,7 +164,7 @@ class FrappeClient:
             "order_by": order_by,
             "group_by": group_by,
             "limit_start": limit_start,
-            "limit_page_length": limit_page_length,
+            "limit_page_length": limit_page_length or 0,
             "parent": parent,
             "as_dict": None if as_dict else 0,
         }
@@ -174,7 +174,7 @@ class FrappeClient:
             return cast(
                 "Rows", self._read_by_post("frappe.client.get_list", {"doctype": doctype, **given}) or []
             )
-        return cast("Rows", self._exchange(request)["data"])
+        return cast("Rows", self._exchange(request, "data"))
 
     def count(
         self,
@@ -199,7 +199,7 @@ class FrappeClient:
         request = Request("GET", method_path(path), as_query(given), credentials=self.credentials)
         if len(request.target) > MAX_TARGET:
             return int(self._read_by_post(path, given) or 0)
-        return int(self._exchange(request).get("message") or 0)
+        return int(self._exchange(request, "message") or 0)
 
     def create(self, doctype: str, document: Mapping[str, Any]) -> Payload:
         """Insert a document and return it, as Frappe echoes it: stored values may differ (a rounded Float)."""
@@ -211,7 +211,7 @@ class FrappeClient:
         """Return a document with its child rows."""
         if _addressable(doctype, name):
             request = Request("GET", resource_path(doctype, name), credentials=self.credentials)
-            return cast("Payload", self._exchange(request)["data"])
+            return cast("Payload", self._exchange(request, "data"))
         return cast("Payload", self._read_by_post("frappe.client.get", {"doctype": doctype, "name": name}))
 
     def update(self, doctype: str, name: Name, values: Mapping[str, Any]) -> Payload:
@@ -304,7 +304,7 @@ class FrappeClient:
                 body=body,
                 credentials=self.credentials,
             )
-            return cast("Payload", self._exchange(request)["message"])
+            return cast("Payload", self._exchange(request, "message"))
 
     @contextmanager
     def download(self, file_url: str) -> Iterator[Stream]:
@@ -320,15 +320,17 @@ class FrappeClient:
         *,
         print_format: str | None = None,
         letterhead: str | None = None,
+        no_letterhead: bool = False,
         language: str | None = None,
     ) -> bytes:
-        """Return a document's print as PDF; without a letterhead, the default one is used."""
+        """Return a document's print as PDF, with the default print format and letterhead unless told otherwise."""
         params = {
             "doctype": doctype,
             "name": name,
             "format": print_format,
             "letterhead": letterhead,
-            "_lang": language,
+            "no_letterhead": 1 if no_letterhead else None,
+            "language": language,
         }
         given = {key: value for key, value in params.items() if value is not None}
         path = method_path("frappe.utils.print_format.download_pdf")
@@ -372,8 +374,15 @@ class FrappeClient:
             self.credentials = credentials
         return credentials
 
-    def _exchange(self, request: Request) -> Payload:
-        return answers.read(self._authorized(request), parse_float=self.parse_float)
+    def _exchange(self, request: Request, key: str | None = None) -> Any:
+        """Return the answer's JSON, or what it has under a key that every site's answer has."""
+        answer = self._authorized(request)
+        body = answers.read(answer, parse_float=self.parse_float)
+        if key is None:
+            return body
+        if key not in body:
+            raise answers.unreadable(answer, f"JSON with {key!r}")
+        return body[key]
 
     def _write(self, http_method: str, path: str, document: Mapping[str, Any]) -> Payload:
         # Unwrapped, fields that are called "data", "cmd" or "sid" would be taken for the envelope's.
@@ -384,7 +393,7 @@ class FrappeClient:
             body=encode({"data": document}),
             credentials=self.credentials,
         )
-        return cast("Payload", self._exchange(request)["data"])
+        return cast("Payload", self._exchange(request, "data"))
 
     def _set_docstatus(self, doctype: str, name: Name, docstatus: int, modified: str | None) -> Payload:
         # Not run_method: controllers that override submit(), such as Journal Entry's, need not whitelist it.

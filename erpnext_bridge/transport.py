@@ -30,7 +30,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import ReadTimeoutError
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from erpnext_bridge import __version__
 from erpnext_bridge.credentials import Anonymous, Credentials
@@ -130,6 +130,9 @@ class Exchange:
     error: str
     """Class of the error that ended it, or ""."""
 
+
+# requests lets a few of urllib3's errors through; its own are OSErrors.
+FAILED = (OSError, HTTPError)
 
 OnExchange = Callable[[Exchange], None]
 
@@ -380,7 +383,7 @@ class Stream:
     def _chunks(self) -> Iterator[bytes]:
         try:
             yield from self._response.iter_content(CHUNK)
-        except requests.RequestException as exc:
+        except FAILED as exc:
             # "from None": the text, the locals and the request of the original hold URLs and headers.
             raise _unreachable(exc, self._request, self._progress) from None
 
@@ -454,7 +457,7 @@ class Transport:
             if not self._died_of_old_age(request, progress, exc):
                 raise _unreachable(exc, request, progress) from None
             response = self._again(request, progress)
-        except requests.RequestException as exc:
+        except FAILED as exc:
             raise _unreachable(exc, request, progress) from None
         progress.status = response.status_code
         return response
@@ -462,7 +465,7 @@ class Transport:
     def _again(self, request: Request, progress: _Progress) -> requests.Response:
         try:
             return self._attempt(request, progress)
-        except requests.RequestException as exc:
+        except FAILED as exc:
             raise _unreachable(exc, request, progress) from None
 
     def _died_of_old_age(self, request: Request, progress: _Progress, exc: Exception) -> bool:

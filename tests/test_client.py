@@ -115,6 +115,19 @@ def test_a_list_is_never_cut_at_twenty(server, client):
     assert sent(server)[1] == {"limit_page_length": "0"}
 
 
+def test_a_missing_limit_is_not_twenty_either(server, client):
+    server.reply = reply({"data": []})
+    client.list("Task", limit_page_length=None)
+    assert sent(server)[1] == {"limit_page_length": "0"}
+
+
+def test_json_of_something_else_is_unreadable(server, client):
+    server.reply = reply({"hello": "world"})
+    for call in (lambda: client.list("Task"), lambda: client.read("Task", "T"), lambda: client.count("Task")):
+        with pytest.raises(errors.UnreadableAnswer, match="Expected JSON with"):
+            call()
+
+
 def test_rows_can_come_as_lists(server, client):
     server.reply = reply({"data": [["A", 1]]})
     assert client.list("Task", as_dict=False) == [["A", 1]]
@@ -537,8 +550,19 @@ def test_an_upload_is_public_only_when_asked(server, client, tmp_path):
 
 def test_a_print_is_pdf_or_an_error(server, client):
     server.reply = Reply(headers=[("Content-Type", "application/pdf")], body=b"%PDF-1.4 ...")
-    assert client.print_pdf("Task", "T/1", print_format="Plain", letterhead="None") == b"%PDF-1.4 ..."
-    assert sent(server)[1] == {"doctype": "Task", "name": "T/1", "format": "Plain", "letterhead": "None"}
+    assert (
+        client.print_pdf("Task", "T/1", print_format="Plain", letterhead="Blue", language="de")
+        == b"%PDF-1.4 ..."
+    )
+    assert sent(server)[1] == {
+        "doctype": "Task",
+        "name": "T/1",
+        "format": "Plain",
+        "letterhead": "Blue",
+        "language": "de",
+    }
+    client.print_pdf("Task", "T", no_letterhead=True)
+    assert sent(server)[1] == {"doctype": "Task", "name": "T", "no_letterhead": "1"}
     server.reply = Reply(headers=[("Content-Type", "text/html")], body=b"<title>Log in</title>")
     with pytest.raises(errors.UnreadableAnswer, match="Expected a PDF"):
         client.print_pdf("Task", "T")

@@ -251,6 +251,12 @@ def test_damaged_compression_is_unreachable(server, transport):
         transport.send(get())
 
 
+def test_contradictory_headers_are_unreachable(server, transport):
+    server.reply = Reply(headers=[("Content-Length", "5, 7")])
+    with pytest.raises(SiteUnreachable):
+        transport.send(get())
+
+
 def test_what_is_no_http_is_unreachable():
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
