@@ -22,10 +22,16 @@ from erpnext_bridge import connecting
 from erpnext_bridge.client import FrappeClient
 from erpnext_bridge.conf import Site, get_settings
 from erpnext_bridge.credentials import ApiKey, Bearer, Credentials
-from erpnext_bridge.errors import NotConnected, TransientError, UnreadableAnswer
+from erpnext_bridge.errors import (
+    AuthenticationRefused,
+    NeedsReconnect,
+    NotConnected,
+    TransientError,
+    UnreadableAnswer,
+)
 from erpnext_bridge.identity import Identity
 from erpnext_bridge.models import Connection
-from erpnext_bridge.transport import Exchange, Timeouts
+from erpnext_bridge.transport import Timeouts
 
 FACTS_TTL = 3600
 """Seconds for which a site's version and time zone are believed, so that an upgrade needs no restart."""
@@ -82,7 +88,8 @@ class SiteAccess:
             credentials,
             timeout=Timeouts(*get_settings().timeout),
             parse_float=Decimal,
-            **{"on_exchange": connecting.reporter(self.identity), **options},
+            on_exchange=connecting.reporter(self.identity),
+            **options,
         )
 
 
@@ -105,21 +112,14 @@ class _TokenBearer:
         connecting.check_usable(connection, access.site)
         self.access = access
         self.connection = connection
-        self.just_renewed = False
-        self._refresh_early()
-        self.client = access.make_client(self.bearer(), on_unauthorized=self.renew, on_exchange=self.report)
+        if connection.expires_within(get_settings().refresh_margin):
+            self.refresh_early()
+        self.client = access.make_client(self.bearer(), on_unauthorized=self.renew)
 
     def bearer(self) -> Bearer:
         return Bearer(self.connection.access_token.open())
 
-    def renew(self) -> Bearer:
-        self.connection = connecting.refresh(self.connection, self.access.site)
-        self.just_renewed = True
-        return self.bearer()
-
-    def _refresh_early(self) -> None:
-        if not self.connection.expires_within(get_settings().refresh_margin):
-            return
+    def refresh_early(self) -> None:
         try:
             self.connection = connecting.refresh(self.connection, self.access.site)
         except TransientError:
@@ -127,12 +127,18 @@ class _TokenBearer:
             if self.connection.expires_within(0):
                 raise
 
-    def report(self, exchange: Exchange) -> None:
-        connecting.reporter(self.access.identity)(exchange)
-        if exchange.status == 401 and self.just_renewed:
-            # A token that was issued a moment ago: the OAuth Client has lost a scope, for one.
-            connecting.end(self.connection, "ERPNext refuses its newly issued tokens.")
-        self.just_renewed = False
+    def renew(self) -> Bearer:
+        """Return other credentials than those that got a 401. NeedsReconnect when these get one too."""
+        self.connection = connecting.refresh(self.connection, self.access.site)
+        try:
+            self.access.make_client(self.bearer()).logged_user()
+        except AuthenticationRefused:
+            # Frappe refuses tokens that it issued a moment ago when the OAuth Client has lost a scope
+            # since the user connected (frappe/oauth.py, validate_bearer_token).
+            reason = "ERPNext refuses the tokens that it renews: the OAuth Client there was changed."
+            connecting.end(self.connection, reason)
+            raise NeedsReconnect(reason, site=self.access.site.alias) from None
+        return self.bearer()
 
 
 # The service account

@@ -6,9 +6,11 @@ System checks: each says what to put where, and one prints the redirect URIs to 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlsplit
+from zoneinfo import available_timezones
 
 from django.apps import AppConfig
 from django.conf import settings
@@ -18,12 +20,14 @@ from django.core.exceptions import ImproperlyConfigured
 from django.urls import NoReverseMatch
 
 from erpnext_bridge.addresses import page, redirect_uri
-from erpnext_bridge.conf import BridgeSettings, Site, get_settings
+from erpnext_bridge.conf import BridgeSettings, ClientAuth, Site, get_settings
 from erpnext_bridge.crypto import fernet_key, is_fernet_key
 from erpnext_bridge.transport import origin_of
 
 MIDDLEWARE = "erpnext_bridge.middleware.ConnectionMiddleware"
 AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
+
+ALIAS = re.compile(r"[\w-]{1,64}", re.ASCII)
 
 NEW_KEY = (
     "Make one with: python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
@@ -56,8 +60,30 @@ def _check_sites(bridge: BridgeSettings) -> Iterator[CheckMessage]:
             id="erpnext_bridge.E002",
         )
     for site in bridge.sites.values():
+        yield from _check_names(site)
         yield from _check_url(site)
         yield from _check_credentials(site)
+
+
+def _check_names(site: Site) -> Iterator[CheckMessage]:
+    if not ALIAS.fullmatch(site.alias):
+        yield Error(
+            f"The site {site.alias!r} cannot be called so: its name is part of addresses and of rows.",
+            hint="Use up to 64 letters, digits, '-' and '_' as a key in ERPNEXT_BRIDGE['SITES'].",
+            id="erpnext_bridge.E012",
+        )
+    if site.client_auth not in get_args(ClientAuth):
+        yield Error(
+            f"ERPNEXT_BRIDGE['SITES'][{site.alias!r}]['CLIENT_AUTH'] is {site.client_auth!r}.",
+            hint=f"Use one of {', '.join(map(repr, get_args(ClientAuth)))}; ERPNext takes 'post'.",
+            id="erpnext_bridge.E013",
+        )
+    if site.time_zone is not None and site.time_zone not in available_timezones():
+        yield Error(
+            f"ERPNEXT_BRIDGE['SITES'][{site.alias!r}]['TIME_ZONE'] is {site.time_zone!r}, which is not known here.",
+            hint="Put the name there that ERPNext's System Settings show, such as 'Europe/Berlin', or leave it out.",
+            id="erpnext_bridge.E014",
+        )
 
 
 def _check_url(site: Site) -> Iterator[CheckMessage]:
@@ -145,12 +171,23 @@ def _check_key(which: str, key: str) -> Iterator[CheckMessage]:
 def _check_times(bridge: BridgeSettings) -> Iterator[CheckMessage]:
     for name in ("refresh_margin", "state_ttl"):
         value = getattr(bridge, name)
-        if not isinstance(value, (int, float)) or value <= 0:
+        if not _are_seconds(value):
             yield Error(
                 f"ERPNEXT_BRIDGE[{name.upper()!r}] is {value!r}, and not a number of seconds.",
                 hint="Put a number above 0 there, or leave it out.",
                 id="erpnext_bridge.E008",
             )
+    timeout: object = bridge.timeout
+    if not (isinstance(timeout, tuple) and len(timeout) == 2 and _are_seconds(*timeout)):
+        yield Error(
+            f"ERPNEXT_BRIDGE['TIMEOUT'] is {timeout!r}, and not two numbers of seconds.",
+            hint="Put (seconds for a connection, seconds for an answer) there, such as (5, 30).",
+            id="erpnext_bridge.E008",
+        )
+
+
+def _are_seconds(*values: object) -> bool:
+    return all(isinstance(value, (int, float)) and value > 0 for value in values)
 
 
 def _check_project(bridge: BridgeSettings) -> Iterator[CheckMessage]:

@@ -43,7 +43,9 @@ def remember(session: SessionBase, pending: PendingConnect) -> None:
     session[SESSION_KEY] = [*session.get(SESSION_KEY, []), asdict(pending)][-MAX_PENDING:]
 
 
-def take(session: SessionBase, state: str, *, user_pk: str, site: str, ttl: float, now: float) -> PendingConnect:
+def take(
+    session: SessionBase, state: str, *, user_pk: str, site: str, ttl: float, now: float
+) -> PendingConnect:
     """Return the connect with this state, which is used up by that. StateRefused when it is not to be used."""
     pending = _pop(session, state)
     if pending is None or not _first_use(state, ttl):

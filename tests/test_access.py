@@ -202,7 +202,7 @@ def test_new_tokens_that_are_refused_at_once_end_the_connection(alice, site):
     with site.site.lock:
         site.site.store.update("OAuth Client", client_id, {"scopes": "openid"})
         site.site.store.commit()
-    with pytest.raises(AuthenticationRefused):
+    with pytest.raises(NeedsReconnect, match="OAuth Client there was changed"):
         open_site(alice).client.logged_user()
     assert Connection.objects.get().health == "needs_reconnect"
 

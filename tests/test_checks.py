@@ -236,3 +236,25 @@ def test_w005_no_middleware(configure, settings):
 def test_w006_middleware_in_the_wrong_order(configure, settings):
     settings.MIDDLEWARE = [MIDDLEWARE, AUTHENTICATION]
     only("W006")
+
+
+@pytest.mark.parametrize("value", [30, (5,), (5, "30"), (5, 0), None])
+def test_e008_a_timeout_that_is_none(configure, settings, value):
+    settings.ERPNEXT_BRIDGE["TIMEOUT"] = value
+    assert "(5, 30)" in only("E008").hint
+
+
+@pytest.mark.parametrize("alias", ["", "a/b", "a b", "ä", "x" * 65])
+def test_e012_a_site_that_no_address_can_name(configure, settings, alias):
+    settings.ERPNEXT_BRIDGE["SITES"] = {alias: {"URL": "https://erp.example.com"}}
+    only("E012")
+
+
+def test_e013_an_unknown_client_authentication(configure):
+    configure(CLIENT_AUTH="body")
+    assert "'post', 'basic', 'none'" in only("E013").hint
+
+
+def test_e014_an_unknown_time_zone(configure):
+    configure(TIME_ZONE="Mars/Olympus")
+    only("E014")

@@ -35,7 +35,7 @@ def test_or_the_service_account_of_a_site():
     assert str(identity) == "service account at site 'default'"
 
 
-@pytest.mark.parametrize("nobody", [AnonymousUser(), None, SimpleNamespace(pk=None)])
+@pytest.mark.parametrize("nobody", [AnonymousUser(), SimpleNamespace(pk=None)])
 def test_nobody_has_no_identity(nobody):
     with pytest.raises(NotConnected, match="Nobody is signed in"):
         Identity.for_user(nobody)
