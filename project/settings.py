@@ -96,7 +96,7 @@ STATIC_URL = "static/"
 STATIC_ROOT = STATE / "static"
 STATICFILES_DIRS = [BASE_DIR / "project" / "static"]
 
-CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="filesystem://")
+CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="filesystem://localhost")
 if CELERY_BROKER_URL.startswith("filesystem:"):
     # A broker without a server, for one machine: it may lose what a killed worker held, which the sweep finds.
     CELERY_BROKER_TRANSPORT_OPTIONS = {
@@ -122,7 +122,15 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"short": {"format": "{levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "short"}},
+    "filters": {"pages": {"()": "project.logs.Pages"}},
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": "short"},
+        "pages": {"class": "logging.StreamHandler", "filters": ["pages"]},
+    },
     "root": {"handlers": ["console"], "level": "WARNING"},
-    "loggers": {"erpnext_bridge": {"level": "INFO"}, "celery": {"level": "INFO"}},
+    "loggers": {
+        "erpnext_bridge": {"level": "INFO"},
+        "celery": {"level": "INFO"},
+        "django.server": {"handlers": ["pages"], "level": "INFO", "propagate": False},
+    },
 }
