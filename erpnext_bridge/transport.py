@@ -173,9 +173,6 @@ class _DeadlineReader(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def fileno(self) -> int:
-        return self._raw.fileno()
-
     def readinto(self, buffer: Any) -> int | None:
         left = self._progress.deadline - time.monotonic()
         if left <= 0:
@@ -186,8 +183,7 @@ class _DeadlineReader(io.RawIOBase):
         return int(count or 0)
 
     def close(self) -> None:
-        if not self.closed:
-            self._raw.close()
+        self._raw.close()
         super().close()
 
 
@@ -452,21 +448,16 @@ class Transport:
 
     def _open(self, request: Request, progress: _Progress) -> requests.Response:
         try:
-            response = self._attempt(request, progress)
-        except requests.ConnectionError as exc:
-            if not self._died_of_old_age(request, progress, exc):
-                raise _unreachable(exc, request, progress) from None
-            response = self._again(request, progress)
+            try:
+                response = self._attempt(request, progress)
+            except requests.ConnectionError as exc:
+                if not self._died_of_old_age(request, progress, exc):
+                    raise
+                response = self._attempt(request, progress)
         except FAILED as exc:
             raise _unreachable(exc, request, progress) from None
         progress.status = response.status_code
         return response
-
-    def _again(self, request: Request, progress: _Progress) -> requests.Response:
-        try:
-            return self._attempt(request, progress)
-        except FAILED as exc:
-            raise _unreachable(exc, request, progress) from None
 
     def _died_of_old_age(self, request: Request, progress: _Progress, exc: Exception) -> bool:
         silent = progress.reused and not progress.received and not isinstance(exc, requests.Timeout)

@@ -87,3 +87,8 @@ def test_a_missing_connection_names_the_way_out():
 def test_generic_django_code_catches_what_it_knows():
     assert issubclass(errors.DocumentDoesNotExist, ObjectDoesNotExist)
     assert issubclass(errors.UnsupportedQuery, NotSupportedError)
+
+
+def test_a_refused_grant_has_oauths_two_words():
+    error = errors.GrantRefused("Unknown", "token", error="invalid_grant")
+    assert (error.error, error.description) == ("invalid_grant", "Unknown token")

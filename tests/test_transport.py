@@ -15,7 +15,15 @@ import pytest
 
 from erpnext_bridge.credentials import Anonymous, ApiKey, Bearer, SessionId
 from erpnext_bridge.errors import ERPNextBridgeError, SiteUnreachable, UnreadableAnswer
-from erpnext_bridge.transport import Multipart, Request, Timeouts, Transport, origin_of, transport_for
+from erpnext_bridge.transport import (
+    MAX_TRANSPORTS,
+    Multipart,
+    Request,
+    Timeouts,
+    Transport,
+    origin_of,
+    transport_for,
+)
 from tests.wire_server import Reply, WireServer
 
 QUICK = Timeouts(connect=0.5, read=0.3, total=0.6)
@@ -145,10 +153,26 @@ def test_one_site_has_one_transport():
     assert transport_for("http://erp.example.com", verify="/ca.pem") is not first
 
 
+def test_only_so_many_sites_keep_their_connections():
+    first = transport_for("http://first.example.com")
+    others = [transport_for(f"http://erp{number}.example.com") for number in range(MAX_TRANSPORTS)]
+    assert transport_for("http://first.example.com") is not first
+    assert transport_for(others[-1].origin) is others[-1]
+    assert repr(first) == "<Transport http://first.example.com>"
+
+
 def test_a_read_survives_a_connection_that_died_of_old_age(server, transport):
     server.reply = Reply(drop_reused=True)
     transport.send(get())
     assert transport.send(get()).status == 200
+    assert len(server.seen) == 3
+
+
+def test_a_read_is_tried_a_second_time_only_once(server, transport):
+    transport.send(get())
+    server.reply = Reply(drop=True)
+    with pytest.raises(SiteUnreachable):
+        transport.send(get())
     assert len(server.seen) == 3
 
 
