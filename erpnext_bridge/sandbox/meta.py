@@ -190,6 +190,13 @@ class DocType:
         return tuple(dict.fromkeys((*STANDARD_FIELDS, *parents, *stored)))
 
     @cached_property
+    def optional(self) -> tuple[str, ...]:
+        """Columns of the table that are no part of the document: tags, comments, assignments, likes."""
+        if self.is_child or self.is_single:
+            return ()
+        return OPTIONAL_FIELDS if self.raw.get("track_seen") else OPTIONAL_FIELDS[:4]
+
+    @cached_property
     def column_set(self) -> frozenset[str]:
         return frozenset(self.columns)
 
@@ -204,6 +211,23 @@ class DocType:
     @cached_property
     def dynamic_links(self) -> list[DocField]:
         return [field for field in self.fields if field.fieldtype == "Dynamic Link" and field.stored]
+
+    @cached_property
+    def mandatory(self) -> list[DocField]:
+        return [field for field in self.fields if field.reqd]
+
+    @cached_property
+    def selects(self) -> list[DocField]:
+        return [field for field in self.fields if field.fieldtype == "Select"]
+
+    @cached_property
+    def formatted(self) -> list[DocField]:
+        """Fields whose text has a form to keep: e-mail addresses, URLs and phone numbers."""
+        return [
+            field
+            for field in self.fields
+            if field.fieldtype == "Phone" or (field.fieldtype == "Data" and field.options in ("Email", "URL"))
+        ]
 
     @cached_property
     def search_fields(self) -> list[str]:

@@ -67,7 +67,8 @@ class Store:
         kinds = self._kinds.get(doctype)
         if kinds is None:
             meta = self.doctypes[doctype]
-            kinds = {column: mariadb.kind_of(meta.fieldtype(column)) for column in meta.columns}
+            columns = (*meta.columns, *meta.optional)
+            kinds = {column: mariadb.kind_of(meta.fieldtype(column)) for column in columns}
             if meta.autoincrement:
                 kinds["name"] = INT
             self._kinds[doctype] = kinds
@@ -88,7 +89,7 @@ class Store:
             return
         meta = self.doctypes[doctype]
         kinds = self.kinds(doctype)
-        columns = [_declaration(column, kinds[column]) for column in meta.columns if column != "name"]
+        columns = [_declaration(meta, column, kind) for column, kind in kinds.items() if column != "name"]
         key = "INTEGER" if kinds["name"] == INT else f"TEXT COLLATE {mariadb.COLLATION} NOT NULL"
         self.connection.execute(
             f"CREATE TABLE {table(doctype)} (name {key} PRIMARY KEY, {', '.join(columns)})"
@@ -115,7 +116,7 @@ class Store:
         kinds = self.kinds(meta.name)
         for column in meta.columns:
             if column not in before.column_set:
-                declaration = _declaration(column, kinds[column])
+                declaration = _declaration(meta, column, kinds[column])
                 self.connection.execute(f"ALTER TABLE {table(meta.name)} ADD COLUMN {declaration}")
 
     # -- transactions ------------------------------------------------------------------------------------
@@ -302,9 +303,12 @@ class Store:
         return self._sequences[doctype]
 
 
-def _declaration(column: str, kind: str) -> str:
-    collate = f" COLLATE {mariadb.COLLATION}" if kind == TEXT else ""
-    return f"{quoted(column)} {AFFINITY[kind]}{collate}"
+def _declaration(meta: DocType, column: str, kind: str) -> str:
+    if kind == TEXT:
+        return f"{quoted(column)} TEXT COLLATE {mariadb.COLLATION}"
+    # Numbers are NOT NULL, except a Duration (mariadb/database.py).
+    default = " DEFAULT 0" if kind in mariadb.NUMBERS and meta.fieldtype(column) != "Duration" else ""
+    return f"{quoted(column)} {AFFINITY[kind]}{default}"
 
 
 def hash_name(*parts: str) -> str:

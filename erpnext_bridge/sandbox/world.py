@@ -145,6 +145,7 @@ _AMENDED_FROM = {
     "search_index": 1,
 }
 _HIDDEN_NUMBER = {"fieldtype": "Int", "read_only": 1, "hidden": 1, "no_copy": 1}
+ADDED = "_added"
 SORT_FIELD = {15: "modified", 16: "creation"}
 
 
@@ -154,9 +155,9 @@ def complete(raw: Mapping[str, Any]) -> dict[str, Any]:
     fields = [dict(field) for field in raw.get("fields", ())]
     names = {field["fieldname"] for field in fields}
     if result.get("is_submittable") and "amended_from" not in names:
-        fields.append({**_AMENDED_FROM, "options": result["name"]})
+        fields.append({**_AMENDED_FROM, "options": result["name"], ADDED: True})
     if result.get("is_tree") and "lft" not in names:
-        fields += _tree_fields(result["name"])
+        fields += [{**field, ADDED: True} for field in _tree_fields(result["name"])]
         result["nsm_parent_field"] = f"parent_{scrub(result['name'])}"
     if result.get("autoname") == "autoincrement":
         result["allow_rename"] = 0
@@ -210,6 +211,8 @@ def describe(store: Store, doctype: DocType, now: str) -> None:
     }
     for child, (parentfield, rows) in children.items():
         base = defaults_of(store.doctypes[child])
+        # Fields that saving the DocType appends are past the point where defaults are filled in.
+        bare = {name: value for name, value in base.items() if value != ""}
         for index, raw in enumerate(rows, 1):
             place = {
                 "parent": doctype.name,
@@ -218,7 +221,8 @@ def describe(store: Store, doctype: DocType, now: str) -> None:
                 "idx": index,
             }
             name = hash_name(child, doctype.name, str(index))
-            store.insert(child, {**base, **raw, **stamp, **place, "name": name, "docstatus": 0})
+            defaults = bare if raw.get(ADDED) else base
+            store.insert(child, {**defaults, **raw, **stamp, **place, "name": name, "docstatus": 0})
 
 
 def defaults_of(meta: DocType) -> dict[str, Any]:

@@ -1,0 +1,486 @@
+"""What Frappe's own Desk calls: report views, forms, search, sharing, tags, comments, assignments, versions."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from . import deleting, dialect15, documents, errors, listing, permissions
+from .client_methods import described_rights
+from .dialect16 import Engine
+from .filters import from_json
+from .mariadb import DECIMAL, Expr
+from .meta import DocType
+from .methods import not_whitelisted, whitelist
+from .permissions import meta_of
+from .query import Query
+
+if TYPE_CHECKING:
+    from .context import Context
+    from .documents import Document
+
+TEXT_TYPES = frozenset(
+    {"Data", "Text", "Small Text", "Long Text", "Link", "Select", "Read Only", "Text Editor"}
+)
+
+
+@whitelist("ping", guest=True)
+@whitelist("frappe.ping", guest=True)
+def ping(ctx: Context) -> str:
+    return "pong"
+
+
+@whitelist("frappe.utils.change_log.get_versions")
+def get_versions(ctx: Context) -> Any:
+    about = {
+        "frappe": "Full stack web framework with Python, Javascript, MariaDB, Redis, Node",
+        "erpnext": "ERP made simple",
+    }
+    installed = ctx.site.world.installed_apps(ctx.version)
+    return {
+        app: {"title": data["title"], "description": about.get(app, ""), **_branch(data)}
+        for app, data in installed.items()
+    }
+
+
+def _branch(data: dict[str, str]) -> dict[str, str]:
+    return {key: data[key] for key in ("branch", "version") if key in data}
+
+
+@whitelist("frappe.core.doctype.user.user.get_roles")
+def get_roles(ctx: Context, uid: Any = None) -> Any:
+    return list(permissions.roles_of(ctx, uid or ctx.user))
+
+
+# -- report view -------------------------------------------------------------------------------------------------
+
+
+def _form(ctx: Context) -> dict[str, Any]:
+    return {key: value for key, value in ctx.form.items() if key != "cmd"}
+
+
+@whitelist("frappe.desk.reportview.get")
+def reportview_get(ctx: Context) -> Any:
+    rows = listing.execute(ctx, listing.report_args(ctx, _form(ctx)))
+    if not rows:
+        return rows
+    keys = list(rows[0])
+    return {"keys": keys, "values": [[row.get(key) for key in keys] for row in rows], "user_info": {}}
+
+
+@whitelist("frappe.desk.reportview.get_list")
+def reportview_get_list(ctx: Context) -> Any:
+    return listing.execute(ctx, listing.report_args(ctx, _form(ctx)))
+
+
+@whitelist("frappe.desk.reportview.get_count")
+def reportview_get_count(ctx: Context) -> Any:
+    return listing.report_count(ctx, _form(ctx))
+
+
+@whitelist("frappe.desk.reportview.delete_items")
+def delete_items(ctx: Context, doctype: Any = None, items: Any = None) -> None:
+    """Up to ten at once; what fails is told in the messages only."""
+    failed = []
+    for name in sorted(from_json(items) if isinstance(items, str) else items, reverse=True):
+        try:
+            deleting.delete(ctx, doctype, name)
+        except errors.SandboxError:
+            failed.append(str(name))
+    if failed:
+        message = f"Failed to delete {len(failed)} documents: {', '.join(failed)}"
+        errors.msgprint(ctx, message, title="Bulk Operation Failed")
+
+
+@whitelist("frappe.desk.doctype.bulk_update.bulk_update.submit_cancel_or_update_docs")
+def bulk(ctx: Context, doctype: Any, docnames: Any, action: Any = "submit", data: Any = None) -> Any:
+    names = from_json(docnames) if isinstance(docnames, str) else docnames
+    values = from_json(data) if isinstance(data, str) and data else data or {}
+    failed = []
+    for name in names:
+        doc = documents.load(ctx, doctype, name)
+        try:
+            _bulk_one(ctx, doc, action, values)
+        except errors.SandboxError:
+            failed.append(name)
+    return failed
+
+
+def _bulk_one(ctx: Context, doc: Document, action: Any, values: dict[str, Any]) -> None:
+    if action == "update":
+        doc.update(values)
+        documents.save(ctx, doc)
+    else:
+        {"submit": documents.submit, "cancel": documents.cancel}[str(action)](ctx, doc)
+
+
+# -- search ------------------------------------------------------------------------------------------------------
+
+
+@whitelist("frappe.desk.search.search_link")
+def search_link(
+    ctx: Context,
+    doctype: Any,
+    txt: Any,
+    filters: Any = None,
+    page_length: Any = 10,
+    searchfield: Any = None,
+    reference_doctype: Any = None,
+    query: Any = None,
+    ignore_user_permissions: Any = False,
+) -> Any:
+    meta = meta_of(ctx, doctype)
+    text = str(txt or "")
+    found = _search(ctx, meta, text, _search_filters(meta, filters), listing.cint(page_length) or 10)
+    results = []
+    for row in found:
+        rest = dict.fromkeys(str(value) for value in row[1:] if value not in (None, ""))
+        result = {"value": row[0], "description": ", ".join(rest)}
+        if ctx.version >= 16:
+            result["label"] = row[0]
+        results.append(result)
+    return results
+
+
+def _search_filters(meta: DocType, filters: Any) -> list[Any]:
+    if isinstance(filters, str) and filters:
+        filters = from_json(filters)
+    conditions = dialect15.as_list(meta.name, filters or [])
+    if (df := meta.field("enabled")) is not None and df.fieldtype == "Check":
+        conditions.append([meta.name, "enabled", "=", 1])
+    if (df := meta.field("disabled")) is not None and df.fieldtype == "Check":
+        conditions.append([meta.name, "disabled", "!=", 1])
+    return conditions
+
+
+def _search(ctx: Context, meta: DocType, text: str, filters: list[Any], length: int) -> list[Any]:
+    names = [*dict.fromkeys(filter(None, ["name", meta.title_field, *meta.search_fields]))]
+    searched = [name for name in names if name == "name" or meta.fieldtype(name) in TEXT_TYPES]
+    args = {
+        "doctype": meta.name,
+        "fields": [f"`tab{meta.name}`.`{name}`" for name in names],
+        "filters": filters,
+        "or_filters": [[meta.name, name, "like", f"%{text}%"] for name in searched] if text else None,
+        "limit_page_length": length,
+        "as_list": True,
+    }
+    built = listing.build(ctx, args)
+    query: Query | None = built.query if isinstance(built, Engine) else built
+    if query is None:
+        return []
+    if text:
+        # Names with the text further left come first, those without it last.
+        nearness = f"1.0 / nullif(instr(lower_text({query.column('name').sql}), lower_text(?)), 0)"
+        place = Expr(f"ifnull({nearness}, -9999)", DECIMAL, (text.replace("%", "").replace("@", ""),))
+        query.order.append((place, "DESC"))
+    query.order += [(query.column("idx"), "DESC")]
+    if meta.is_submittable and ctx.version < 16:
+        query.order.append((query.column("docstatus"), "ASC"))
+    query.order.append((query.column(meta.sort_field), "DESC"))
+    return query.run()
+
+
+# -- forms -------------------------------------------------------------------------------------------------------
+
+# desk/form/meta.py: what FormMeta adds for the browser.
+_ASSETS = {
+    15: "js css list_js calendar_js map_js linked_with messages form_grid_templates listview_template tree_js "
+    "templates",
+    16: "js css list_js calendar_js form_grid_templates listview_template tree_js templates workspaces",
+}
+_TABLES = ("fields", "permissions", "actions", "links", "states")
+
+
+@whitelist("frappe.desk.form.load.getdoctype")
+def getdoctype(ctx: Context, doctype: Any, with_parent: Any = False, cached_timestamp: Any = None) -> Any:
+    meta = meta_of(ctx, doctype)
+    bundle = [meta]
+    if with_parent:
+        parents = [one for one in ctx.store.doctypes.values() if doctype in [df.options for df in one.tables]]
+        if parents:
+            ctx.response["parent_dt"] = parents[0].name
+            bundle = [parents[0]]
+            meta = parents[0]
+    bundle += [meta_of(ctx, df.options) for df in meta.tables]
+    docs = [_form_meta(ctx, one) for one in dict.fromkeys(bundle)]
+    ctx.response["user_settings"] = "{}"
+    if cached_timestamp and docs[0]["modified"] == cached_timestamp and ctx.version < 15:
+        return "use_cache"
+    ctx.response["docs"] = docs
+    return None
+
+
+def _form_meta(ctx: Context, meta: DocType) -> dict[str, Any]:
+    data = described(ctx, meta)
+    slug = meta.name.lower().replace(" ", "_").replace("-", "_")
+    data |= {
+        "__custom_js": f"\n\n//# sourceURL={slug}__custom_js",
+        "__custom_list_js": f"\n\n//# sourceURL={slug}__custom_list_js",
+        "__assets_loaded": True,
+        "__print_formats": [],
+        "__workflow_docs": [],
+        "__dashboard": {"transactions": [], "non_standard_fieldnames": {}, "internal_links": {}},
+        "__kanban_column_fields": [],
+        **{f"__{name}": None for name in _ASSETS[ctx.version].split()},
+    }
+    if ctx.version >= 16:
+        data["masked_fields"] = []
+    else:
+        for row in data["fields"]:
+            row |= {"search_fields": None, "is_custom_field": None, "linked_document_type": None}
+    return data
+
+
+def described(ctx: Context, meta: DocType) -> dict[str, Any]:
+    """frappe.get_meta as JSON: the DocType's document without its nulls, tables included."""
+    row = ctx.store.get("DocType", meta.name) or {}
+    data: dict[str, Any] = {"doctype": "DocType", **_present(row)}
+    place = {"parent": meta.name, "parenttype": "DocType"}
+    for table, child in (("fields", "DocField"), ("permissions", "DocPerm")):
+        found = ctx.store.rows(child, {**place, "parentfield": table}, order="idx")
+        data[table] = [_part(ctx, child, one) for one in found]
+    if ctx.version < 16:
+        tables = {df.fieldname for df in meta.tables}
+        data["_table_fields"] = [one for one in data["fields"] if one["fieldname"] in tables]
+    data |= {"is_large_table": False, "actions": [], "links": [], "states": []}
+    return data
+
+
+def _part(ctx: Context, doctype: str, row: dict[str, Any]) -> dict[str, Any]:
+    data: dict[str, Any] = {"doctype": doctype, **_present(row)}
+    if ctx.version < 16:
+        data |= {table: [] for table in _TABLES}
+    return data
+
+
+def _present(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if value is not None}
+
+
+@whitelist("frappe.desk.form.load.getdoc")
+def getdoc(ctx: Context, doctype: Any, name: Any) -> Any:
+    meta = meta_of(ctx, doctype)
+    if not meta.is_single and ctx.store.exists(doctype, name) is None:
+        return []
+    doc = documents.load(ctx, doctype, name)
+    permissions.check_document(ctx, doc)
+    doc.hide_levels()
+    ctx.response["docs"] = [doc.as_dict(nulls=False)]
+    empty = (
+        "comments shared assignment_logs attachment_logs info_logs like_logs workflow_logs attachments "
+        "communications automated_messages versions assignments milestones views energy_point_logs"
+    )
+    ctx.response["docinfo"] = {
+        "user_info": {},
+        **{key: [] for key in empty.split()},
+        "doctype": doctype,
+        "name": doc.name,
+        "permissions": described_rights(ctx, doc),
+        "additional_timeline_content": [],
+        "is_document_followed": None,
+        "tags": "",
+        "document_email": None,
+    }
+    return None
+
+
+@whitelist("frappe.desk.form.save.savedocs", verbs=("POST", "PUT"))
+def savedocs(ctx: Context, doc: Any, action: Any) -> Any:
+    data = from_json(doc) if isinstance(doc, str) else doc
+    loaded = documents.from_dict(ctx, data)
+    if loaded.is_new and not loaded.name:
+        loaded.is_new = True
+    if data.get("__islocal") and loaded.meta.autoname.lower() == "prompt":
+        # new names are sent as __newname; what the form calls itself is temporary
+        loaded.values["name"] = data.get("__newname")
+    loaded.values["docstatus"] = {"Save": 0, "Submit": 1, "Update": 1, "Cancel": 2}[str(action)]
+    saved = documents.save(ctx, loaded)
+    ctx.response["docs"] = [saved.as_dict(nulls=False)]
+    label = {"Save": "Saved", "Submit": "Submitted", "Update": "Saved", "Cancel": "Cancelled"}
+    errors.msgprint(ctx, label[str(action)], indicator="green", alert=True)
+    return None
+
+
+@whitelist("run_doc_method")
+def run_doc_method(
+    ctx: Context,
+    method: Any,
+    docs: Any = None,
+    dt: Any = None,
+    dn: Any = None,
+    arg: Any = None,
+    args: Any = None,
+    document: Any = None,
+    kwargs: Any = None,
+) -> Any:
+    """Call a method of a document, stored or sent along."""
+    from .resources import DOCUMENT_METHODS, PRIVATE, call_document
+
+    arguments = args or arg or kwargs or {}
+    arguments = from_json(arguments) if isinstance(arguments, str) else arguments
+    if dt:
+        doc = documents.load(ctx, dt, dn or dt)
+    else:
+        data = docs if docs is not None else document
+        doc = documents.from_dict(ctx, from_json(data) if isinstance(data, str) else data)
+    doc.original_modified = doc.get("modified")
+    if ctx.api_version == 1:
+        _may_call(ctx, doc)
+    documents.check_latest(ctx, doc)
+    if ctx.api_version == 2:
+        permissions.check_document(ctx, doc, "read" if ctx.request_method == "GET" else "write")
+    if method in PRIVATE:
+        not_whitelisted(ctx, f"frappe.model.document.{method}")
+    if method not in DOCUMENT_METHODS:
+        raise errors.AttributeError(f"'{_class_name(doc)}' object has no attribute '{method}'")
+    result = call_document(ctx, doc, method, arguments)
+    ctx.response["docs"] = [doc.as_dict(nulls=False)]
+    return result if result is not doc else doc.as_dict(nulls=False)
+
+
+def _class_name(doc: Document) -> str:
+    return "Document" if doc.meta.custom else doc.doctype.replace(" ", "")
+
+
+def _may_call(ctx: Context, doc: Document) -> None:
+    if ctx.version >= 16:
+        permissions.check_document(ctx, doc, "read")
+    elif not permissions.has_permission(ctx, doc.doctype, "read", doc):
+        errors.throw(ctx, "Not permitted", errors.PermissionError)
+
+
+# -- around documents --------------------------------------------------------------------------------------------
+
+
+def _make(ctx: Context, doctype: str, values: dict[str, Any]) -> Document:
+    """Insert a document of the system's, whatever the user may do."""
+    doc = documents.new(ctx, doctype, values)
+    doc.ignore_permissions = True
+    return documents.insert(ctx, doc)
+
+
+@whitelist("frappe.share.add")
+def share_add(
+    ctx: Context,
+    doctype: Any,
+    name: Any,
+    user: Any = None,
+    read: Any = 1,
+    write: Any = 0,
+    submit: Any = 0,
+    share: Any = 0,
+    everyone: Any = 0,
+    notify: Any = 0,
+) -> Any:
+    where = {"share_doctype": doctype, "share_name": name, "user": user}
+    found = ctx.store.rows("DocShare", where, limit=1)
+    rights = {"read": read, "write": write, "submit": submit, "share": share, "everyone": everyone}
+    numbers = {key: listing.cint(value) for key, value in rights.items()}
+    if found:
+        ctx.store.update("DocShare", found[0]["name"], numbers)
+        return documents.load(ctx, "DocShare", found[0]["name"]).as_dict(nulls=False)
+    permissions.require(ctx, doctype, "share", documents.load(ctx, doctype, name))
+    return _make(ctx, "DocShare", {**where, **numbers}).as_dict(nulls=False)
+
+
+@whitelist("frappe.share.set_permission")
+def share_set(
+    ctx: Context, doctype: Any, name: Any, user: Any, permission_to: Any, value: Any = 1, everyone: Any = 0
+) -> Any:
+    where = {"share_doctype": doctype, "share_name": name, "user": user}
+    found = ctx.store.rows("DocShare", where, limit=1)
+    number = listing.cint(value)
+    if not found:
+        return share_add(ctx, doctype, name, user, **{permission_to: number}) if number else None
+    row = {**found[0], permission_to: number}
+    if any(row[right] for right in ("read", "write", "submit", "share")):
+        ctx.store.update("DocShare", row["name"], {permission_to: number})
+        return documents.load(ctx, "DocShare", row["name"]).as_dict(nulls=False)
+    ctx.store.delete("DocShare", {"name": row["name"]})
+    return None
+
+
+def comment(
+    ctx: Context,
+    doc: Document,
+    content: Any,
+    *,
+    comment_type: str = "Comment",
+    email: Any = None,
+    by: Any = None,
+) -> dict[str, Any]:
+    values = {
+        "comment_type": comment_type,
+        "comment_email": email or ctx.user,
+        "comment_by": by,
+        "reference_doctype": doc.doctype,
+        "reference_name": str(doc.name),
+        "content": content,
+    }
+    made = _make(ctx, "Comment", values)
+    if comment_type == "Comment" and "_comments" in ctx.store.kinds(doc.doctype):
+        _note(ctx, doc, {"comment": str(content), "by": ctx.user, "name": made.name})
+    return made.as_dict(nulls=False)
+
+
+def _note(ctx: Context, doc: Document, entry: dict[str, Any]) -> None:
+    """Lists show comments out of a column of the document itself."""
+    stored = ctx.store.value(doc.doctype, doc.name, "_comments")
+    notes = json.loads(stored) if stored else []
+    ctx.store.update(doc.doctype, doc.name, {"_comments": json.dumps([*notes, entry])})
+
+
+@whitelist("frappe.desk.form.utils.add_comment", verbs=("POST", "PUT"))
+def add_comment(
+    ctx: Context,
+    reference_doctype: Any,
+    reference_name: Any,
+    content: Any,
+    comment_email: Any,
+    comment_by: Any,
+) -> Any:
+    doc = documents.load(ctx, reference_doctype, reference_name)
+    permissions.check_document(ctx, doc)
+    return comment(ctx, doc, content, email=comment_email, by=comment_by)
+
+
+@whitelist("frappe.desk.doctype.tag.tag.add_tag")
+def add_tag(ctx: Context, tag: Any, dt: Any, dn: Any, color: Any = None) -> Any:
+    permissions.check_document(ctx, documents.load(ctx, dt, dn), "write")
+    stored = ctx.store.value(dt, dn, "_user_tags") or ""
+    tags = [one for one in stored.split(",") if one]
+    if tag not in tags:
+        tags.append(str(tag))
+        ctx.store.update(dt, dn, {"_user_tags": "," + ",".join(tags)})
+    if ctx.store.exists("Tag", tag) is None:
+        _make(ctx, "Tag", {"name": tag})
+    return tag
+
+
+@whitelist("frappe.desk.form.assign_to.add")
+def assign(
+    ctx: Context,
+    doctype: Any = None,
+    name: Any = None,
+    assign_to: Any = None,
+    description: Any = None,
+    date: Any = None,
+    priority: Any = "Medium",
+) -> Any:
+    users = from_json(assign_to) if isinstance(assign_to, str) else assign_to
+    for user in users:
+        values = {
+            "allocated_to": user,
+            "reference_type": doctype,
+            "reference_name": str(name),
+            "description": description or f"Assignment for {doctype} {name}",
+            "priority": priority,
+            "status": "Open",
+            "date": date or ctx.site.today(),
+            "assigned_by": ctx.user,
+        }
+        _make(ctx, "ToDo", values)
+    ctx.store.update(doctype, name, {"_assign": json.dumps(list(users))})
+    where = {"reference_type": doctype, "reference_name": str(name), "status": "Open"}
+    rows = ctx.store.rows("ToDo", where)
+    return [{"owner": row["allocated_to"], "name": row["name"]} for row in rows]

@@ -1,0 +1,311 @@
+"""The SQL expressions that Frappe 15 lets through in fields, order_by and group_by, read as MariaDB would."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from . import errors, mariadb
+from .mariadb import DATE, DATETIME, DECIMAL, INT, TEXT, Expr
+from .store import quoted
+
+if TYPE_CHECKING:
+    from .store import Store
+
+_TOKEN = re.compile(
+    r"""\s*(?:
+        (?P<name>`(?:[^`])*`)
+      | (?P<text>'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*")
+      | (?P<number>\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)
+      | (?P<word>[^\W\d][\w$]*)
+      | (?P<sign><=|>=|!=|<>|[-+*/%(),.=<>])
+    )""",
+    re.VERBOSE,
+)
+AGGREGATES = frozenset({"count", "sum", "avg", "min", "max", "group_concat"})
+
+
+def syntax_error() -> errors.SandboxError:
+    return errors.SQLProgrammingError('(1064, "<SQL syntax error>")')
+
+
+def unknown_column(name: str, clause: str) -> errors.SandboxError:
+    return errors.SQLOperationalError(f"(1054, \"Unknown column '{name}' in '{clause}'\")")
+
+
+def ambiguous_column(name: str, clause: str) -> errors.SandboxError:
+    return errors.SQLOperationalError(f"(1052, \"Column '{name}' in {clause} is ambiguous\")")
+
+
+@dataclass
+class Scope:
+    """The tables of a query by their aliases, in the order they were joined, and the names it gives its results."""
+
+    store: Store
+    tables: dict[str, str] = field(default_factory=dict)
+    """Alias, such as `tabCustomer`, -> DocType."""
+    results: dict[str, Expr] = field(default_factory=dict)
+
+    def column(self, alias: str, name: str) -> Expr | None:
+        doctype = self.tables.get(alias)
+        if doctype is None:
+            return None
+        stored = self._stored_name(doctype, name)
+        if stored is None:
+            return None
+        return Expr(f"{quoted(alias)}.{quoted(stored)}", self.store.kinds(doctype)[stored])
+
+    def _stored_name(self, doctype: str, name: str) -> str | None:
+        """Columns are found in any case."""
+        kinds = self.store.kinds(doctype)
+        if name in kinds:
+            return name
+        lower = name.lower()
+        return lower if lower in kinds else None
+
+    def resolve(self, name: str, clause: str) -> Expr:
+        """A bare name: a column of exactly one table, or a result's name where those count."""
+        found = [expr for alias in self.tables if (expr := self.column(alias, name)) is not None]
+        if clause == "ORDER BY" and name in self.results:
+            return self.results[name]
+        if len(found) > 1:
+            raise ambiguous_column(name, clause)
+        if found:
+            return found[0]
+        if name in self.results and clause != "SELECT":
+            return self.results[name]
+        raise unknown_column(name, clause)
+
+
+class Parser:
+    """One expression after the other out of a text."""
+
+    def __init__(self, text: str, scope: Scope, clause: str) -> None:
+        self.scope, self.clause = scope, clause
+        self.tokens = list(_tokens(text))
+        self.position = 0
+
+    # -- tokens ------------------------------------------------------------------------------------------
+
+    def peek(self, offset: int = 0) -> tuple[str, str]:
+        index = self.position + offset
+        return self.tokens[index] if index < len(self.tokens) else ("end", "")
+
+    def take(self) -> tuple[str, str]:
+        token = self.peek()
+        self.position += 1
+        return token
+
+    def at(self, *values: str) -> bool:
+        kind, value = self.peek()
+        return kind in ("word", "sign") and value.lower() in values
+
+    def accept(self, *values: str) -> bool:
+        if self.at(*values):
+            self.position += 1
+            return True
+        return False
+
+    def expect(self, value: str) -> None:
+        if not self.accept(value):
+            raise syntax_error()
+
+    @property
+    def done(self) -> bool:
+        return self.position >= len(self.tokens)
+
+    # -- expressions -------------------------------------------------------------------------------------
+
+    def expression(self) -> Expr:
+        left = self.sum()
+        while self.at("=", "<", ">", "<=", ">=", "!=", "<>"):
+            operator = self.take()[1]
+            right = self.sum()
+            left = Expr(f"({left.sql} {operator} {right.sql})", INT, left.params + right.params)
+        return left
+
+    def sum(self) -> Expr:
+        left = self.product()
+        while self.at("+", "-"):
+            left = self._arithmetic(left, self.take()[1], self.product())
+        return left
+
+    def product(self) -> Expr:
+        left = self.primary()
+        while self.at("*", "/", "%"):
+            left = self._arithmetic(left, self.take()[1], self.primary())
+        return left
+
+    def _arithmetic(self, left: Expr, operator: str, right: Expr) -> Expr:
+        return arithmetic(left, operator, right)
+
+    def primary(self) -> Expr:
+        kind, value = self.take()
+        if kind == "number":
+            return Expr(
+                "?", DECIMAL if "." in value else INT, (float(value) if "." in value else int(value),)
+            )
+        if kind == "text":
+            return Expr("?", TEXT, (value[1:-1],))
+        if kind == "sign":
+            return self._signed(value)
+        if kind == "word" and self.at("("):
+            return self._function(value)
+        if kind in ("word", "name"):
+            return self._name(value.strip("`"))
+        raise syntax_error()
+
+    def _signed(self, sign: str) -> Expr:
+        if sign == "-":
+            inner = mariadb.as_number(self.primary())
+            return Expr(f"(-{inner.sql})", inner.kind, inner.params)
+        if sign != "(":
+            raise syntax_error()
+        self.accept("select")
+        inner = self.expression()
+        self.expect(")")
+        return inner
+
+    def _name(self, name: str) -> Expr:
+        if not self.accept("."):
+            return self.scope.resolve(name, self.clause)
+        kind, second = self.take()
+        if kind not in ("word", "name"):
+            raise syntax_error()
+        column = self.scope.column(name, second.strip("`"))
+        if column is None:
+            raise unknown_column(f"{name}.{second.strip('`')}", self.clause)
+        return column
+
+    def _function(self, name: str) -> Expr:
+        self.expect("(")
+        distinct = self.accept("distinct")
+        arguments = []
+        if self.at("*") and name.lower() == "count":
+            self.take()
+            arguments.append(Expr("*", INT))
+        while not self.at(")"):
+            arguments.append(self.expression())
+            if not self.accept(","):
+                break
+        self.expect(")")
+        return call(name, arguments, distinct=distinct)
+
+
+def _tokens(text: str) -> Iterator[tuple[str, str]]:
+    position, end = 0, len(text.rstrip())
+    while position < end:
+        match = _TOKEN.match(text, position)
+        if match is None:
+            raise syntax_error()
+        kind = match.lastgroup or ""
+        yield kind, match.group(kind)
+        position = match.end()
+
+
+# -- functions ---------------------------------------------------------------------------------------------------
+
+
+def arithmetic(left: Expr, operator: str, right: Expr) -> Expr:
+    one, other = mariadb.as_number(left), mariadb.as_number(right)
+    params = one.params + other.params
+    if operator == "/":
+        # MariaDB divides decimals, and by zero to NULL.
+        return Expr(f"(CAST({one.sql} AS REAL) / nullif({other.sql}, 0))", DECIMAL, params)
+    kind = INT if one.kind == other.kind == INT else DECIMAL
+    return Expr(f"({one.sql} {operator} {other.sql})", kind, params)
+
+
+def _simple(template: str, kind: str | None, count: int) -> Callable[[list[Expr]], Expr]:
+    """A function written as SQL with `{0}`, `{1}` for its arguments; kind None keeps the first one's."""
+
+    def build(arguments: list[Expr]) -> Expr:
+        if len(arguments) != count:
+            raise errors.SQLProgrammingError(
+                '(1582, "Incorrect parameter count in the call to native function")'
+            )
+        sql = template.format(*(argument.sql for argument in arguments))
+        params = tuple(param for argument in arguments for param in argument.params)
+        return Expr(sql, kind or arguments[0].kind, params)
+
+    return build
+
+
+def _variadic(function: str, kind: str | None) -> Callable[[list[Expr]], Expr]:
+    def build(arguments: list[Expr]) -> Expr:
+        if kind == TEXT:
+            arguments = [mariadb.as_text(argument) for argument in arguments]
+        sql = ", ".join(argument.sql for argument in arguments)
+        params = tuple(param for argument in arguments for param in argument.params)
+        return Expr(f"{function}({sql})", kind or arguments[0].kind, params)
+
+    return build
+
+
+def _concat(arguments: list[Expr]) -> Expr:
+    texts = [mariadb.as_text(argument) for argument in arguments]
+    params = tuple(param for text in texts for param in text.params)
+    return Expr("(" + " || ".join(text.sql for text in texts) + ")", TEXT, params)
+
+
+def _ifnull(arguments: list[Expr]) -> Expr:
+    first, second = arguments
+    if first.kind != second.kind:
+        first, second = mariadb.as_text(first), mariadb.as_text(second)
+    return Expr(f"ifnull({first.sql}, {second.sql})", first.kind, first.params + second.params)
+
+
+FUNCTIONS: dict[str, Callable[[list[Expr]], Expr]] = {
+    "year": _simple("CAST(substr({0}, 1, 4) AS INTEGER)", INT, 1),
+    "month": _simple("CAST(substr({0}, 6, 2) AS INTEGER)", INT, 1),
+    "day": _simple("CAST(substr({0}, 9, 2) AS INTEGER)", INT, 1),
+    "quarter": _simple("((CAST(substr({0}, 6, 2) AS INTEGER) + 2) / 3)", INT, 1),
+    "monthname": _simple("month_name({0})", TEXT, 1),
+    "date": _simple("substr({0}, 1, 10)", DATE, 1),
+    "date_format": _simple("date_format({0}, {1})", TEXT, 2),
+    "upper": _simple("upper_text({0})", TEXT, 1),
+    "lower": _simple("lower_text({0})", TEXT, 1),
+    "length": _simple("length(CAST({0} AS BLOB))", INT, 1),
+    "char_length": _simple("length({0})", INT, 1),
+    "abs": _simple("abs({0})", None, 1),
+    "floor": _simple("floor({0})", INT, 1),
+    "ceil": _simple("ceil({0})", INT, 1),
+    "rand": _simple("random()", DECIMAL, 0),
+    "now": _simple("datetime('now')", DATETIME, 0),
+    "trim": _simple("trim({0})", TEXT, 1),
+    "left": _simple("substr({0}, 1, {1})", TEXT, 2),
+    "nullif": _simple("nullif({0}, {1})", None, 2),
+    "locate": _simple("instr(lower_text({1}), lower_text({0}))", INT, 2),
+    "datediff": _simple("CAST(julianday({0}) - julianday({1}) AS INTEGER)", INT, 2),
+    "if": _simple("iif({0}, {1}, {2})", None, 3),
+    "round": _variadic("round", DECIMAL),
+    "coalesce": _variadic("coalesce", None),
+    "concat": _concat,
+    "ifnull": _ifnull,
+}
+
+
+def aggregate(name: str, argument: Expr, distinct: bool = False) -> Expr:
+    """COUNT gives an integer, MIN and MAX the argument's type, SUM and AVG a decimal; sums of text add numbers."""
+    word = "DISTINCT " if distinct else ""
+    if name in ("sum", "avg"):
+        number = mariadb.as_number(argument)
+        return Expr(f"{name}({word}{number.sql})", DECIMAL, number.params)
+    if name in ("min", "max"):
+        return Expr(f"{name}({argument.sql})", argument.kind, argument.params)
+    if name == "group_concat":
+        text = mariadb.as_text(argument)
+        return Expr(f"group_concat({word}{text.sql})", TEXT, text.params)
+    return Expr(f"count({word}{argument.sql})", INT, argument.params)
+
+
+def call(name: str, arguments: list[Expr], *, distinct: bool = False) -> Expr:
+    lower = name.lower()
+    if lower in AGGREGATES and len(arguments) == 1:
+        return aggregate(lower, arguments[0], distinct)
+    function = FUNCTIONS.get(lower)
+    if function is None:
+        raise errors.SQLOperationalError(f"(1305, 'FUNCTION <database>.{name} does not exist')")
+    return function(arguments)
