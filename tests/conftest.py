@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from erpnext_bridge.sandbox import Sandbox
-from tests.browser import ErpBrowser
+from tests.erp_browser import ErpBrowser
 
 REDIRECT_URI = "http://testserver/erpnext/callback/"
 PASSWORDS = {"alice@example.com": "alice-sandbox", "bob@example.com": "bob-sandbox"}

@@ -15,7 +15,7 @@ from django.test import Client
 from erpnext_bridge.access import open_site
 from erpnext_bridge.identity import Identity
 from erpnext_bridge.models import Connection
-from tests.browser import ErpBrowser
+from tests.erp_browser import ErpBrowser
 from tests.conftest import PASSWORDS
 
 pytestmark = pytest.mark.django_db(transaction=True)
