@@ -124,6 +124,8 @@ def datetime_text(ctx: Context, value: Any) -> str:
 def time_text(ctx: Context, value: Any) -> str:
     if not isinstance(value, str):
         raise errors.TypeError(f"Parser must be a string or character stream, not {type(value).__name__}")
+    if not value.strip():
+        raise errors.ParserError(f"String does not contain a date: {value}")
     found = parse(value, ctx.site.clock().date())
     if found is None:
         raise errors.ParserError(f"Unknown string format: {value}")

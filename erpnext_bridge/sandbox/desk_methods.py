@@ -132,6 +132,8 @@ def search_link(
     meta = meta_of(ctx, doctype)
     text = str(txt or "")
     found = _search(ctx, meta, text, _search_filters(meta, filters), listing.cint(page_length) or 10)
+    # Names that begin with the text come first, then by code point (search.relevance_sorter).
+    found.sort(key=lambda row: (not str(row[0]).casefold().startswith(text.casefold()), str(row[0])))
     results = []
     for row in found:
         rest = dict.fromkeys(str(value) for value in row[1:] if value not in (None, ""))

@@ -188,7 +188,10 @@ class Engine:
     def place(self, doctype: str, fieldname: str, clause: str) -> Place:
         alias = f"tab{doctype}"
         if not self.query.joined(alias):
-            raise unknown_column(f"{alias}.{fieldname}", clause)
+            if self.query.joins:
+                raise unknown_column(f"{alias}.{fieldname}", clause)
+            # A query of one table is written without table names, so any other name is lost.
+            alias = self.query.main
         expr = self.query.scope.column(alias, fieldname)
         if expr is None:
             shown = f"{alias}.{fieldname}" if self.query.joins else fieldname
@@ -315,7 +318,6 @@ class Engine:
             return value
         text = mariadb.unescape(value)
         if text is None:
-            self.ctx.debug_messages.append(value)
             raise syntax_error()
         return text
 
@@ -794,7 +796,6 @@ class _Simple:
 
     def compare(self, expr: Expr, operator: str) -> Condition:
         if isinstance(self.value, list):
-            self.ctx.debug_messages.append(operator)
             raise syntax_error()
         return mariadb.compare(expr, COMPARISONS[operator], self.value)
 
@@ -803,13 +804,11 @@ class _Simple:
         if not isinstance(values, list):
             raise errors.AttributeError(f"'{type(values).__name__}' object has no attribute 'nodes_'")
         if any(isinstance(one, list | dict) for one in values):
-            self.ctx.debug_messages.append(operator)
             raise syntax_error()
         return mariadb.member(expr, values, operator == "not in")
 
     def like(self, expr: Expr, operator: str) -> Condition:
         if isinstance(self.value, list):
-            self.ctx.debug_messages.append(operator)
             raise syntax_error()
         return mariadb.like(expr, str(self.value), escape=True, negated=operator == "not like")
 
@@ -832,7 +831,6 @@ class _Simple:
         raise errors.ValueError("`is` operator only supports `set` and `not set` as value")
 
     def unknown_sql(self, expr: Expr, operator: str) -> Condition:
-        self.ctx.debug_messages.append(operator)
         raise syntax_error()
 
 

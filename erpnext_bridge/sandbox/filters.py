@@ -132,7 +132,7 @@ def _validate_name(ctx: Context, doctype: str, fieldname: Any, shown: Any) -> No
 
 _SPECIAL = re.compile(r"\W")
 _WORDS = re.compile(
-    r"--.*|/\*.*?\*/|'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|(?:`[^`]*`|\w+)(?:\.(?:`[^`]*`|\w+|\*))*\s*\(?|\*|\S"
+    r"@+\w*|--.*|/\*.*?\*/|'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|(?:`[^`]*`|\w+)(?:\.(?:`[^`]*`|\w+|\*))*\s*\(?|\*|\S"
 )
 _KEYWORDS = frozenset(
     "as distinct case when then else end and or not is null in like between select from union all by asc desc "

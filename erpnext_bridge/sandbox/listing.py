@@ -229,7 +229,6 @@ def _limit15(query: Query, args: dict[str, Any]) -> None:
     query.limit = limit
     query.offset = cint(args.get("start") or args.get("limit_start"))
     if limit < 0 or query.offset < 0:
-        query.ctx.debug_messages.append("limit")
         query.failures.append((-1, syntax_error()))
 
 
@@ -276,7 +275,6 @@ def _limit16(ctx: Context, query: Query, limit: int, offset: int) -> None:
         query.limit, query.offset = limit, offset
     elif offset:
         # OFFSET without LIMIT, which MariaDB does not parse.
-        ctx.debug_messages.append("offset")
         query.failures.append((-1, syntax_error()))
 
 

@@ -34,6 +34,7 @@ KINDS = {
 _ZERO_DATE = "0000-00-00"
 _NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _DATE = re.compile(r"\s*(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?:[ T]+(.+?))?\s*$|\s*(\d{4})(\d\d)(\d\d)\s*$")
+_DATE_BEFORE = re.compile(r"\s*(\d{4})-(\d{1,2})-(\d{1,2})(?=\D)()()()()")
 _CLOCK = re.compile(r"(\d{1,2})(?::(\d{1,2}))?(?::(\d{1,2})(?:\.(\d{0,6})\d*)?)?\s*(.*)$")
 _TIME = re.compile(r"\s*(-?)(\d+):(\d{1,2})(?::(\d{1,2})(?:\.(\d{1,6})\d*)?)?")
 _TIME_DIGITS = re.compile(r"\s*(-?)(\d{1,7})(?:\.(\d{1,6})\d*)?")
@@ -67,9 +68,9 @@ def number(text: str) -> float:
     return float(match.group()) if match else 0.0
 
 
-def moment(text: str) -> tuple[str, str]:
-    """A text as DATE or DATETIME; the zero date when it is neither."""
-    match = _DATE.match(text)
+def moment(text: str, *, lenient: bool = False) -> tuple[str, str]:
+    """A text as DATE or DATETIME; the zero date when it is neither. Comparing forgives what follows a date."""
+    match = _DATE.match(text) or (_DATE_BEFORE.match(text) if lenient else None)
     if match is None:
         return DATE, _ZERO_DATE
     year, month, day = (
@@ -226,14 +227,14 @@ def _bounded(value: float) -> float:
 
 
 def _date_literal(expr: Expr, text: str) -> tuple[Expr, Any]:
-    kind, value = moment(text)
+    kind, value = moment(text, lenient=True)
     if kind == DATE:
         return expr, value
     return Expr(f"({expr.sql} || ' 00:00:00.000000')", DATETIME, expr.params), value
 
 
 def _datetime_literal(expr: Expr, text: str) -> tuple[Expr, Any]:
-    kind, value = moment(text)
+    kind, value = moment(text, lenient=True)
     return expr, value if kind == DATETIME else f"{value} 00:00:00.000000"
 
 

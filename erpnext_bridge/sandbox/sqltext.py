@@ -86,6 +86,18 @@ class Parser:
         self.scope, self.clause = scope, clause
         self.tokens = list(_tokens(text))
         self.position = 0
+        self.problem: errors.SandboxError | None = None
+        """The first name that means nothing; a text that does not even parse is reported before it."""
+
+    def finish(self) -> None:
+        if not self.done:
+            raise syntax_error()
+        if self.problem is not None:
+            raise self.problem
+
+    def _unknown(self, problem: errors.SandboxError) -> Expr:
+        self.problem = self.problem or problem
+        return Expr("NULL", TEXT)
 
     # -- tokens ------------------------------------------------------------------------------------------
 
@@ -170,13 +182,16 @@ class Parser:
 
     def _name(self, name: str) -> Expr:
         if not self.accept("."):
-            return self.scope.resolve(name, self.clause)
+            try:
+                return self.scope.resolve(name, self.clause)
+            except errors.DriverError as problem:
+                return self._unknown(problem)
         kind, second = self.take()
         if kind not in ("word", "name"):
             raise syntax_error()
         column = self.scope.column(name, second.strip("`"))
         if column is None:
-            raise unknown_column(f"{name}.{second.strip('`')}", self.clause)
+            return self._unknown(unknown_column(f"{name}.{second.strip('`')}", self.clause))
         return column
 
     def _function(self, name: str) -> Expr:

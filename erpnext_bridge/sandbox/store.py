@@ -45,12 +45,9 @@ class Store:
             self.connection.create_function(name, count, function, deterministic=True)
         self.doctypes = {doctype.name: doctype for doctype in doctypes}
         self.access_cache: dict[Any, Any] = {}
-        self.describe: Callable[[Store], None] = lambda store: None
-        """Writes the rows of DocType, DocField and DocPerm; called once, when first needed."""
         self._tables: set[str] = set()
         self._kinds: dict[str, dict[str, str]] = {}
         self._sequences: dict[str, int] = {}
-        self._described = False
         self.connection.executescript(
             "CREATE TABLE secrets (doctype TEXT, name TEXT, field TEXT, value TEXT, PRIMARY KEY (doctype, name, field));"
             "CREATE TABLE singles (doctype TEXT, field TEXT, value TEXT, PRIMARY KEY (doctype, field));"
@@ -76,15 +73,6 @@ class Store:
 
     def ensure(self, doctype: str) -> None:
         """Create the table at its first use."""
-        if doctype in self._tables:
-            return
-        if doctype in META_DOCTYPES and not self._described:
-            self._described = True
-            self.describe(self)
-            return
-        self.ensure_table(doctype)
-
-    def ensure_table(self, doctype: str) -> None:
         if doctype in self._tables:
             return
         meta = self.doctypes[doctype]
@@ -215,6 +203,21 @@ class Store:
             tuple(values.values()),
         )
         self._written(doctype)
+
+    def fill(self, doctype: str, rows: list[Row]) -> None:
+        """Insert many rows whose values are known to be right."""
+        self.ensure(doctype)
+        columns = list(dict.fromkeys(column for row in rows for column in row))
+        columns = [column for column in columns if column in self.kinds(doctype)]
+        marks = ", ".join("?" * len(columns))
+        defaults = [0 if self.kinds(doctype)[column] in mariadb.NUMBERS else None for column in columns]
+        self.connection.executemany(
+            f"INSERT INTO {table(doctype)} ({', '.join(map(quoted, columns))}) VALUES ({marks})",
+            (
+                tuple(row.get(column, default) for column, default in zip(columns, defaults, strict=True))
+                for row in rows
+            ),
+        )
 
     def update(self, doctype: str, name: Any, row: Mapping[str, Any]) -> int:
         self.ensure(doctype)

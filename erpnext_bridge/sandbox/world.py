@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from .mariadb import INT
 from .meta import DocType, scrub
 from .store import Store, hash_name
 
@@ -107,7 +108,7 @@ class World:
         builtin = builtin_doctypes(version)
         own = [_doctype(raw, version) for raw in self.doctypes.values()]
         store = Store([*builtin, *own])
-        store.describe = lambda target: describe_doctypes(target, version, now)
+        describe(store, store.doctypes.values(), now)
         _Loader(self, store, version, now).load()
         store.commit()
         return store
@@ -193,36 +194,40 @@ def _doctype(raw: Mapping[str, Any], version: int) -> DocType:
     return DocType(full, fields, permissions)
 
 
-def describe_doctypes(store: Store, version: int, now: str) -> None:
-    """Write every DocType as the rows that make up its document."""
-    for doctype in list(store.doctypes.values()):
-        describe(store, doctype, now)
-
-
-def describe(store: Store, doctype: DocType, now: str) -> None:
-    for part in ("DocType", "DocField", "DocPerm"):
-        store.ensure_table(part)
+def describe(store: Store, doctypes: Iterable[DocType], now: str) -> None:
+    """Write DocTypes as the rows that make up their documents."""
     stamp = {"creation": now, "modified": now, "owner": ADMINISTRATOR, "modified_by": ADMINISTRATOR}
-    row = {**defaults_of(store.doctypes["DocType"]), **doctype.raw, **stamp, "docstatus": 0, "idx": 0}
-    store.insert("DocType", row)
-    children = {
-        "DocField": ("fields", [field.raw for field in doctype.fields]),
-        "DocPerm": ("permissions", doctype.permissions),
-    }
-    for child, (parentfield, rows) in children.items():
-        base = defaults_of(store.doctypes[child])
-        # Fields that saving the DocType appends are past the point where defaults are filled in.
-        bare = {name: value for name, value in base.items() if value != ""}
-        for index, raw in enumerate(rows, 1):
-            place = {
-                "parent": doctype.name,
-                "parentfield": parentfield,
-                "parenttype": "DocType",
-                "idx": index,
-            }
-            name = hash_name(child, doctype.name, str(index))
-            defaults = bare if raw.get(ADDED) else base
-            store.insert(child, {**defaults, **raw, **stamp, **place, "name": name, "docstatus": 0})
+    stamp |= {"docstatus": 0, "idx": 0}
+    rows: dict[str, list[dict[str, Any]]] = {"DocType": [], "DocField": [], "DocPerm": []}
+    base = {part: defaults_of(store.doctypes[part]) for part in rows}
+    for doctype in doctypes:
+        rows["DocType"].append({**base["DocType"], **doctype.raw, **stamp})
+        for index, field in enumerate(doctype.fields, 1):
+            rows["DocField"].append(_part(doctype, "fields", index, field.raw, base["DocField"], stamp))
+        for index, rule in enumerate(doctype.permissions, 1):
+            rows["DocPerm"].append(_part(doctype, "permissions", index, rule, base["DocPerm"], stamp))
+    for part, found in rows.items():
+        store.fill(part, [_numbers(store, part, row) for row in found])
+
+
+def _part(
+    doctype: DocType,
+    table: str,
+    index: int,
+    raw: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    stamp: Mapping[str, Any],
+) -> dict[str, Any]:
+    # Fields that saving the DocType appends are past the point where Selects get their first option.
+    kept = {name: value for name, value in defaults.items() if value != "" or not raw.get(ADDED)}
+    place = {"parent": doctype.name, "parentfield": table, "parenttype": "DocType", "idx": index}
+    return {**kept, **raw, **stamp, **place, "name": hash_name(table, doctype.name, str(index))}
+
+
+def _numbers(store: Store, doctype: str, row: dict[str, Any]) -> dict[str, Any]:
+    """Defaults are texts in the definitions."""
+    kinds = store.kinds(doctype)
+    return {name: int(value) if kinds.get(name) == INT and value else value for name, value in row.items()}
 
 
 def defaults_of(meta: DocType) -> dict[str, Any]:
