@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from project.demo import ERP_USERS, CannotStartError, Demo, Plan, running, say, stop_on_signals
@@ -38,7 +39,9 @@ class Job:
     demo: Demo
     account: Account
     walker: Walker
-    lead_name: str = ""
+    mark: str = field(default_factory=lambda: f"Smoke {uuid4().hex[:12]}")
+    """First name of the lead, by which it is found whatever became of its write."""
+    may_be_written: bool = False
     is_connected: bool = False
 
     def run(self) -> None:
@@ -46,7 +49,7 @@ class Job:
             say(f"{step.__name__.replace('_', ' '):<15} {step()}")
 
     def clear_up(self) -> None:
-        for is_due, step in ((self.lead_name, self.delete_lead), (self.is_connected, self.disconnect)):
+        for is_due, step in ((self.may_be_written, self.delete_lead), (self.is_connected, self.disconnect)):
             if is_due:
                 say(f"{step.__name__.replace('_', ' '):<15} {step()}")
         self.walker.log_out(self.demo.site_url)
@@ -87,15 +90,15 @@ class Job:
         return f"with {page.text.count('<article')} orders on the page"
 
     def create_lead(self) -> str:
-        mark = f"Smoke {uuid4().hex[:12]}"
         form = self.walker.get("/leads/new/").expect()
-        shown = self.walker.send(form, first_name=mark, company_name="Smoke test").expect()
+        self.may_be_written = True
+        shown = self.walker.send(form, first_name=self.mark, company_name="Smoke test").expect()
         status = self.settled(shown)
         if status["state"] != "done":
             raise WalkError(f"The write is {status['state']}: {' '.join(status['messages'])}")
-        self.lead_name = status["document_name"]
-        self.check_lead(mark)
-        return f"{self.lead_name} by the worker, after {status['attempts']} attempt(s)"
+        if self.names() != [status["document_name"]]:
+            raise WalkError(f"ERPNext has the leads {self.names()}, not {status['document_name']} alone.")
+        return f"{status['document_name']} by the worker, after {status['attempts']} attempt(s)"
 
     def settled(self, page: Page) -> dict[str, str]:
         deadline = time.monotonic() + WRITE_SECONDS
@@ -105,16 +108,13 @@ class Job:
                 return status
             time.sleep(0.1)
 
-    def check_lead(self, mark: str) -> None:
-        leads = self.leads()
-        if [lead.name for lead in leads.filter(first_name=mark)] != [self.lead_name]:
-            raise WalkError(f"ERPNext does not have exactly one lead {mark!r}.")
-
     def delete_lead(self) -> str:
-        self.leads().get(name=self.lead_name).delete()
-        if self.leads().filter(name=self.lead_name).exists():
-            raise WalkError(f"{self.lead_name} is still there.")
-        return self.lead_name
+        deleted = self.names()
+        for lead in self.leads():
+            lead.delete()
+        if self.names():
+            raise WalkError(f"ERPNext still has {self.names()}.")
+        return ", ".join(deleted) or "there was none"
 
     def disconnect(self) -> str:
         page = self.walker.get("/erpnext/disconnect/")
@@ -124,13 +124,16 @@ class Job:
         self.walker.get("/customers/").expect(path="/erpnext/connect/")
         return "revoked at ERPNext" if "ERPNext has revoked" in done.text else "not confirmed by ERPNext"
 
-    def leads(self):  # type: ignore[no-untyped-def]
-        """Return the leads as the demo's user sees them, by the models of the demo."""
+    def leads(self) -> list[Any]:
+        """Return the leads with our mark, as the demo's user sees them by the models of the demo."""
         from django.contrib.auth.models import User
 
         from project.erp.models import Lead
 
-        return Lead.objects.for_user(User.objects.get(username="demo"))
+        return list(Lead.objects.for_user(User.objects.get(username="demo")).filter(first_name=self.mark))
+
+    def names(self) -> list[str]:
+        return [lead.name for lead in self.leads()]
 
 
 def customer_links(page: Page) -> list[Link]:

@@ -1,0 +1,128 @@
+"""Headless Chromium from Debian's package, driven by Playwright, before a running demo."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.demo_process import DemoProcess
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--headless",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+DESKTOP, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    with DemoProcess(tmp_path_factory.mktemp("demo") / "state") as running:
+        yield running
+
+
+# Playwright keeps an event loop in this thread, in which Django refuses its database: not longer than needed.
+@pytest.fixture(scope="module")
+def chromium(request):
+    executable = shutil.which("chromium")
+    if executable is None:
+        pytest.skip("chromium is not installed: make services")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    request.getfixturevalue("demo")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+class Visitor:
+    """One person at one browser window."""
+
+    def __init__(self, context, demo) -> None:
+        self.context = context
+        self.demo = demo
+        self.page = context.new_page()
+        self.troubles: list[str] = []
+        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        self.page.on("requestfailed", self._note_failure)
+        self.page.on("request", self._note_stranger)
+
+    def _note_failure(self, request) -> None:
+        # Leaving a page cancels what it still asks for.
+        if "ERR_ABORTED" not in (request.failure or ""):
+            self.troubles.append(f"{request.url}: {request.failure}")
+
+    def _note_stranger(self, request) -> None:
+        if not request.url.startswith((self.demo.url, self.demo.site_url, "data:")):
+            self.troubles.append(f"asked a third party: {request.url}")
+
+    def open(self, path: str):
+        return self.page.goto(f"{self.demo.url}{path}")
+
+    def sign_in(self, name: str = "demo") -> None:
+        self.open("/sign-in/")
+        self.page.get_by_label("Username").fill(name)
+        self.page.get_by_label("Password").fill(name)
+        self.page.get_by_role("main").get_by_role("button", name="Sign in").click()
+        self.page.wait_for_url(f"{self.demo.url}/")
+
+    def go_to_consent(self, user: str = "alice@example.com", password: str = "alice-sandbox") -> None:
+        self.open("/")
+        self.page.get_by_role("button", name="Connect").click()
+        self.page.get_by_label("Email").fill(user)
+        self.page.get_by_label("Password").fill(password)
+        self.page.get_by_role("button", name="Login").click()
+        self.page.wait_for_url(re.compile("oauth2.authorize"))
+
+    def allow(self) -> None:
+        # A button with JavaScript, a link without.
+        self.page.locator("#allow:visible, noscript a, a.btn-primary:visible").first.click()
+        self.page.wait_for_url(f"{self.demo.url}/customers/")
+
+    def connect(self, **account: str) -> None:
+        self.sign_in()
+        self.go_to_consent(**account)
+        self.allow()
+
+    def disconnect(self) -> None:
+        self.open("/erpnext/disconnect/")
+        self.page.get_by_role("main").get_by_role("button", name="Disconnect").click()
+        self.page.get_by_role("heading", name="Disconnected").wait_for()
+
+    def picture(self, name: str) -> None:
+        """Save a screenshot where SCREENSHOTS names a folder."""
+        folder = os.environ.get("SCREENSHOTS")
+        if folder:
+            self.page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+
+
+@pytest.fixture
+def visitor_with(chromium, demo):
+    """Return a function that opens a window with Playwright's options for a context."""
+    contexts, visitors = [], []
+
+    def visitor(**options) -> Visitor:
+        context = chromium.new_context(**{"viewport": DESKTOP, **options})
+        context.set_default_timeout(15_000)
+        contexts.append(context)
+        visitors.append(Visitor(context, demo))
+        return visitors[-1]
+
+    yield visitor
+    for context in contexts:
+        context.close()
+    assert [trouble for each in visitors for trouble in each.troubles] == []
+
+
+@pytest.fixture
+def visitor(visitor_with):
+    return visitor_with()
