@@ -8,6 +8,7 @@ once, and the sweep finds it. A broken broker therefore delays writes and loses 
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 from celery import shared_task
@@ -22,6 +23,9 @@ from erpnext_bridge.signals import write_changed
 logger = logging.getLogger("erpnext_bridge")
 
 SWEEP_EVERY = 60.0
+
+BROKER_REST = 30.0
+"""Seconds for which a process leaves a broker alone that was down: finding that out takes Celery seconds."""
 
 
 @shared_task(name="erpnext_bridge.deliver", acks_late=True, ignore_result=True)  # type: ignore[untyped-decorator, no-untyped-call]
@@ -39,17 +43,37 @@ def sweep() -> None:
 
 def nudge(write: DocumentWrite) -> None:
     """Ask a worker to deliver a write as soon as it is due; leave it to the sweep when that is later."""
+    if _broker.rests:
+        return
     wait = (write.next_attempt_at - timezone.now()).total_seconds() if write.next_attempt_at else 0.0
     if wait > SWEEP_EVERY:
         return
     options: dict[str, Any] = {"countdown": wait} if wait > 0 else {}
     try:
-        # Celery's own retries would hold up the caller, who is often a person's request.
+        # The caller is often a person's request, which more attempts would hold up.
         deliver.apply_async((str(write.pk),), retry=False, **_routing(), **options)
     except Exception as error:  # each broker has errors of its own, whose texts may hold its password
+        _broker.rest()
         logger.warning(
             "Write %s: no worker could be asked (%s); the sweep does it.", write.pk, type(error).__name__
         )
+
+
+class _Broker:
+    """What this process has last seen of the broker."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+
+    @property
+    def rests(self) -> bool:
+        return time.monotonic() < self._until
+
+    def rest(self, seconds: float = BROKER_REST) -> None:
+        self._until = time.monotonic() + seconds
+
+
+_broker = _Broker()
 
 
 @receiver(write_changed)
