@@ -22,7 +22,7 @@ def kept_keys(path: Path) -> dict[str, str]:
 def _make(path: Path) -> dict[str, str]:
     made = {"SECRET_KEY": secrets.token_urlsafe(50), "TOKEN_KEY": Fernet.generate_key().decode()}
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         json.dump(made, file)
     try:
