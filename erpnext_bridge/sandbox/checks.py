@@ -313,7 +313,7 @@ def check_after_submit(ctx: Context, doc: Document, before: Document) -> None:
 
 def _unchanged(ctx: Context, doc: Document, before: Document) -> None:
     for df in doc.meta.fields:
-        if df.allow_on_submit or df.fieldtype in NO_VALUE_TYPES and not df.is_table:
+        if df.allow_on_submit or (df.fieldtype in NO_VALUE_TYPES and not df.is_table):
             continue
         if df.is_table:
             new: Any = len(doc.rows(df.fieldname))

@@ -15,9 +15,29 @@ if TYPE_CHECKING:
 
 # hooks.py, ignore_links_on_delete: documents that go with what they point to.
 IGNORED = frozenset(
-    "Communication,ToDo,DocShare,Email Unsubscribe,Activity Log,File,Version,Document Follow,Comment,View Log,"
-    "Tag Link,Notification Log,Email Queue,Document Share Key,Integration Request,Unhandled Email,"
-    "Webhook Request Log,Workspace,Route History,Access Log,Permission Log".split(",")
+    [
+        "Communication",
+        "ToDo",
+        "DocShare",
+        "Email Unsubscribe",
+        "Activity Log",
+        "File",
+        "Version",
+        "Document Follow",
+        "Comment",
+        "View Log",
+        "Tag Link",
+        "Notification Log",
+        "Email Queue",
+        "Document Share Key",
+        "Integration Request",
+        "Unhandled Email",
+        "Webhook Request Log",
+        "Workspace",
+        "Route History",
+        "Access Log",
+        "Permission Log",
+    ]
 )
 # model/delete_doc.py, delete_dynamic_links: what is removed with a document.
 FOLLOWERS = (

@@ -28,8 +28,23 @@ _COMMA = re.compile(r"[0-9a-zA-Z]+\s*,")
 _ORDER_CHARACTERS = re.compile(r".*[^a-z0-9-_ ,`'\"\.\(\)].*")
 _FORBIDDEN_WORDS = frozenset({"select", "create", "insert", "delete", "drop", "update", "case", "show"})
 _FORBIDDEN_FUNCTIONS = frozenset(
-    "concat concat_ws if ifnull nullif coalesce connection_id current_user database last_insert_id session_user "
-    "system_user user version global".split()
+    [
+        "concat",
+        "concat_ws",
+        "if",
+        "ifnull",
+        "nullif",
+        "coalesce",
+        "connection_id",
+        "current_user",
+        "database",
+        "last_insert_id",
+        "session_user",
+        "system_user",
+        "user",
+        "version",
+        "global",
+    ]
 )
 _RESTRICTED = "Use of sub-query or function is restricted"
 
@@ -59,10 +74,29 @@ def known_operators(ctx: Context) -> tuple[str, ...]:
     return tuple(sorted({*OPERATORS, "fiscal year"}, key=_SHUFFLED.index))
 
 
-_SHUFFLED = (
-    ">,previous,between,is,like,in,ancestors of,not ancestors of,next,timespan,!=,<=,descendants of (inclusive),"
-    "not in,descendants of,not like,=,<,fiscal year,>=,not descendants of"
-).split(",")
+_SHUFFLED = [
+    ">",
+    "previous",
+    "between",
+    "is",
+    "like",
+    "in",
+    "ancestors of",
+    "not ancestors of",
+    "next",
+    "timespan",
+    "!=",
+    "<=",
+    "descendants of (inclusive)",
+    "not in",
+    "descendants of",
+    "not like",
+    "=",
+    "<",
+    "fiscal year",
+    ">=",
+    "not descendants of",
+]
 
 
 class Filter:

@@ -13,11 +13,11 @@ from .filters import TREE_OPERATORS, tree_nodes
 from .mariadb import DECIMAL, INT, TEXT, Condition, Expr
 from .meta import CHILD_FIELDS, OPTIONAL_FIELDS, STANDARD_FIELDS, STANDARD_TYPES, DocField, DocType
 from .permissions import (
+    has_permission,
     meta_of,
     only_select,
     permissions_for,
     permitted_fields,
-    has_permission,
     role_permissions,
     row_rule,
     shared_names,
@@ -55,7 +55,24 @@ FALLBACKS: dict[str, str | int] = {
     **dict.fromkeys(NOT_NULL_TYPES, 0),
 }
 ARITHMETIC = {"ADD": "+", "SUB": "-", "MUL": "*", "DIV": "/"}
-FUNCTION_NAMES = "COUNT SUM AVG MAX MIN ABS EXTRACT LOCATE TIMESTAMP IFNULL CONCAT NOW NULLIF MONTHNAME QUARTER MONTH".split()
+FUNCTION_NAMES = [
+    "COUNT",
+    "SUM",
+    "AVG",
+    "MAX",
+    "MIN",
+    "ABS",
+    "EXTRACT",
+    "LOCATE",
+    "TIMESTAMP",
+    "IFNULL",
+    "CONCAT",
+    "NOW",
+    "NULLIF",
+    "MONTHNAME",
+    "QUARTER",
+    "MONTH",
+]
 
 
 @dataclass
@@ -379,9 +396,7 @@ class Engine:
     def select(self, fields: Any) -> None:
         for item in self._items(fields) or ["name"]:
             self._select_item(item)
-        if not self.query.columns and not self.children:
-            self._add("name", self.query.column("name"))
-        elif not self.query.columns:
+        if (not self.query.columns and not self.children) or not self.query.columns:
             self._add("name", self.query.column("name"))
 
     def _items(self, fields: Any) -> list[Any]:

@@ -135,8 +135,34 @@ _WORDS = re.compile(
     r"@+\w*|--.*|/\*.*?\*/|'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|(?:`[^`]*`|\w+)(?:\.(?:`[^`]*`|\w+|\*))*\s*\(?|\*|\S"
 )
 _KEYWORDS = frozenset(
-    "as distinct case when then else end and or not is null in like between select from union all by asc desc "
-    "interval unit table drop".split()
+    [
+        "as",
+        "distinct",
+        "case",
+        "when",
+        "then",
+        "else",
+        "end",
+        "and",
+        "or",
+        "not",
+        "is",
+        "null",
+        "in",
+        "like",
+        "between",
+        "select",
+        "from",
+        "union",
+        "all",
+        "by",
+        "asc",
+        "desc",
+        "interval",
+        "unit",
+        "table",
+        "drop",
+    ]
 )
 
 
@@ -179,9 +205,7 @@ def validate_fields(ctx: Context, doctype: str, fields: list[Any], parent: str |
         return permitted_fields(ctx, doctype, parent)
     kept = []
     for text in fields:
-        if isinstance(text, dict) and ctx.version >= 16:
-            kept.append(text)
-        elif _field_kept(ctx, doctype, text):
+        if (isinstance(text, dict) and ctx.version >= 16) or _field_kept(ctx, doctype, text):
             kept.append(text)
     return kept
 

@@ -288,7 +288,7 @@ class _Loader:
     def users(self) -> None:
         administrator = User(
             ADMINISTRATOR, ADMINISTRATOR, ["Administrator", "System Manager"], password="admin"
-        )  # noqa: S106
+        )
         guest = User("Guest", "Guest", ["Guest"], user_type="Website User")
         for user in {ADMINISTRATOR: administrator, "Guest": guest, **self.world.users}.values():
             self.user(user)
