@@ -130,7 +130,7 @@ def doctored(change):
     change(exchange["response"])
     run = Replay(SLICE, "v15", [exchange])
     try:
-        return list(run.run())[0]
+        return next(iter(run.run()))
     finally:
         run.stop()
 

@@ -28,7 +28,7 @@ def serve(options: argparse.Namespace, write: Callable[[str], object]) -> None:
     from .sandbox import Sandbox
     from .world import World
 
-    world = World.load(options.world) if options.world else demo(options.seed)
+    world = World.load(options.world) if options.world else World.demo()
     stop = threading.Event()
     with contextlib.ExitStack() as stack:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -42,12 +42,6 @@ def serve(options: argparse.Namespace, write: Callable[[str], object]) -> None:
         write(f"  OAuth client {client_id}, secret {client_secret}, redirect to {options.redirect_uri}")
         write("Stop it with Ctrl-C.")
         stop.wait()
-
-
-def demo(seed: int | None) -> object:
-    from .world import World
-
-    return World.demo() if seed is None else World.demo(seed)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

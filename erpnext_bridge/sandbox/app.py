@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import logging
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Request, Response
 
-from . import answers, credentials, errors, limits, methods, resources, routes, sessions, webhooks
+from . import answers, credentials, errors, files, methods, resources, routes, sessions, webhooks
 from .context import Site
 from .errors import DataError, SandboxError, ValidationError, throw
 from .gate import Gate
@@ -31,7 +30,7 @@ class GunicornError(Exception):
 class SiteRequest(Request):
     max_content_length = MAX_BODY
     max_form_memory_size = None
-    max_form_parts = None
+    max_form_parts = 100_000
 
 
 class PythonError(SandboxError):
@@ -64,10 +63,12 @@ class Application:
             gate=self.gate,
             request_method=request.method,
             path=request.path,
-            headers=request.headers,
+            headers=cast("Mapping[str, str]", request.headers),
             api_version=2 if request.path.startswith("/api/v2") else 1,
         )
         environ["sandbox.context"] = ctx
+        if ctx.path.startswith(files.PUBLIC):
+            return files.static(self.site, environ)
         with self.site.lock:
             response = self.respond(ctx)
             return answer_of(response, environ) if response is not None else error_page(500)
@@ -190,28 +191,44 @@ def dispatch_api(ctx: WebContext) -> Response:
     return reply(ctx, body, status)
 
 
+# handler.py: names that need no module, under v1 only.
+SHORT = {
+    "download_file": "frappe.handler.download_file",
+    "logout": "frappe.handler.logout",
+    "ping": "frappe.ping",
+    "run_doc_method": "frappe.handler.run_doc_method",
+    "runserverobj": "frappe.handler.run_doc_method",
+    "upload_file": "frappe.handler.upload_file",
+    "web_logout": "frappe.handler.web_logout",
+}
+# api/v2.py: names that have a route of their own; since 16 two of them are for POST only.
+ROUTED = {15: ("ping", "logout", "upload_file"), 16: ("ping",)}
+POSTED = ("logout", "upload_file")
+
+
 def dispatch_v2(ctx: WebContext, endpoint: str, arguments: dict[str, Any]) -> Response:
     if endpoint != "method":
         status, body = resources.handle_v2(ctx, routes.segments(endpoint, arguments))
         return reply(ctx, body, status)
     path = arguments["method"]
-    # Signing in happens before anything is dispatched, and only under v1's path.
-    result = None if path == "login" else _until_methods(ctx, path)
-    if isinstance(result, Response):
-        return result
-    if result is not None:
-        ctx.response["data"] = result
-    return answers.build(ctx)
+    if path in ROUTED[ctx.version] or (path in POSTED and ctx.request_method == "POST"):
+        path = SHORT[path]
+    return run_method(ctx, path, "data")
 
 
 def call_method(ctx: WebContext, path: str) -> Response:
-    """What the method returns is the message, or the whole response (handler.py)."""
     ctx.form["cmd"] = path
-    result = None if path == "login" else _until_methods(ctx, path)
+    return run_method(ctx, SHORT.get(path, path), "message")
+
+
+def run_method(ctx: WebContext, path: str, key: str) -> Response:
+    """What a method returns is an entry of the answer, or the whole response (handler.py)."""
+    # Whoever calls `login` was signed in before anything was dispatched.
+    result = None if path == "login" else methods.call(ctx, path, dict(ctx.form))
     if isinstance(result, Response):
         return result
     if result is not None:
-        ctx.response["message"] = result
+        ctx.response[key] = result
     return answers.build(ctx)
 
 
@@ -220,25 +237,6 @@ def reply(ctx: WebContext, body: Any, status: int) -> Response:
         return body
     ctx.response = {**ctx.response, **body}
     return answers.build(ctx, status)
-
-
-def _until_methods(ctx: WebContext, path: str) -> Any:
-    """Stands in while `methods.call` is being written."""
-    try:
-        return methods.call(ctx, path, dict(ctx.form))
-    except NotImplementedError:
-        found = methods.METHODS.get(path) or methods.METHODS.get(f"frappe.handler.{path}")
-        if path in ("ping", "frappe.ping"):
-            return "pong"
-        if found is None:
-            throw(ctx, f"Failed to get method for command {path} with '{path}'")
-        if ctx.user == "Guest" and not found.guest:
-            throw(ctx, f"Function <strong>{path}</strong> is not whitelisted.", errors.PermissionError)
-        params = {key: value for key, value in ctx.form.items() if key != "cmd"}
-        known = inspect.signature(found.call).parameters
-        if not any(one.kind is one.VAR_KEYWORD for one in known.values()):
-            params = {key: value for key, value in params.items() if key in known}
-        return found.call(ctx, **params)
 
 
 # -- headers -------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response
 from . import clients
 from .methods import whitelist
 from .oauth import MODULE, server_url
-from .web import WebContext, only_in, posts_only
+from .web import WebContext
 
 RESPONSE_TYPES = ["code", "token", "code id_token", "code token id_token", "id_token", "id_token token"]
 DOCUMENTATION = (
@@ -45,9 +45,8 @@ def openid(ctx: WebContext) -> dict[str, Any]:
     }
 
 
-@whitelist(f"{MODULE}.openid_configuration", guest=True)
+@whitelist(f"{MODULE}.openid_configuration", guest=True, versions=(15,))
 def openid_configuration(ctx: WebContext) -> None:
-    only_in(ctx, 15, f"{MODULE}.openid_configuration")
     ctx.response = openid(ctx)
 
 
@@ -104,10 +103,8 @@ DOCUMENTS = {
 # -- v16: dynamic registration (RFC 7591) --------------------------------------------------------------
 
 
-@whitelist(f"{MODULE}.register_client", guest=True)
+@whitelist(f"{MODULE}.register_client", guest=True, verbs=("POST",), versions=(16,))
 def register_client(ctx: WebContext, **params: Any) -> Response:
-    only_in(ctx, 16, f"{MODULE}.register_client")
-    posts_only(ctx)
     data = ctx.request.get_json(silent=True)
     if not isinstance(data, dict):
         return refused("Request body is empty")

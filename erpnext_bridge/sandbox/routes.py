@@ -11,7 +11,7 @@ from werkzeug.routing import Map, Rule, Submount
 from werkzeug.utils import redirect
 from werkzeug.wrappers import Response
 
-from . import accounts, answers, files, metadata, pages, sessions
+from . import accounts, answers, files, metadata, oauth, pages, sessions
 from .errors import AuthenticationError, DoesNotExistError, SecurityException
 from .web import WebContext
 
@@ -157,7 +157,7 @@ def own_path(ctx: WebContext, target: str) -> str:
 def openid_configuration(ctx: WebContext, path: str) -> Response:
     # hooks.py of v15: the only well-known address it has.
     if path == "/.well-known/openid-configuration":
-        return moved(f"/api/method/{metadata.MODULE}.openid_configuration")
+        return moved(f"/api/method/{oauth.MODULE}.openid_configuration")
     return not_found(ctx)
 
 

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl
 
-from . import accounts, clients, webhooks
+from . import accounts, clients, files, webhooks
 from .app import Application
 from .context import Site
 from .gate import Gate
@@ -72,6 +72,7 @@ class Sandbox:
         self.world = world if world is not None else World.demo()
         self.requests: list[Request] = []
         self.site = Site.open(self.world, version)
+        files.install(self.site)
         self.gate = Gate()
         self.sender = webhooks.Sender(self.site, webhook_pauses)
         self.troubles = Troubles()

@@ -144,7 +144,9 @@ def html(serve: Serve, options: dict[str, Any]) -> Answer:
 
 def huge(serve: Serve, options: dict[str, Any]) -> Answer:
     line = b"<p>Internal Server Error</p>\n"
-    return Answer(options.get("status", 500), [HTML], line * (options.get("size", HUGE_BYTES) // len(line) + 1))
+    return Answer(
+        options.get("status", 500), [HTML], line * (options.get("size", HUGE_BYTES) // len(line) + 1)
+    )
 
 
 def bad_gateway(serve: Serve, options: dict[str, Any]) -> Answer:

@@ -87,13 +87,3 @@ def posts_only(ctx: Context) -> None:
     """For methods that became POST-only in 16: the verb table of the method knows no versions."""
     if ctx.version >= 16 and ctx.request_method != "POST":
         errors.throw(ctx, "Not permitted", errors.PermissionError)
-
-
-def only_in(ctx: Context, version: int, path: str) -> None:
-    """For methods that one version does not have: as if the module had no such name."""
-    if ctx.version != version:
-        module, _, name = path.rpartition(".")
-        errors.throw(
-            ctx,
-            f"Failed to get method for command {path} with module '{module}' has no attribute '{name}'",
-        )
