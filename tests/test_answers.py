@@ -134,7 +134,7 @@ def test_the_message_that_was_raised_comes_first_and_each_comes_once():
     assert refused(417, body).messages == ("Cause", "Note", "bare")
 
 
-@pytest.mark.parametrize("value", ["nonsense", 7, None, '{"a": 1}', '[1, null, {}, []]', [["x"]]])
+@pytest.mark.parametrize("value", ["nonsense", 7, None, '{"a": 1}', "[1, null, {}, []]", [["x"]]])
 def test_server_messages_of_any_shape_are_survived(value):
     error = refused(417, {"_server_messages": value, "exception": "frappe.exceptions.ValidationError: Said"})
     assert error.messages == ("Said",)
