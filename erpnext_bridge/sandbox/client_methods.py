@@ -295,8 +295,8 @@ def insert_many(ctx: Context, docs: Any = None) -> Any:
 
 def insert_one(ctx: Context, data: Any) -> Document:
     """A child row is appended to its parent, and the parent is what comes back."""
-    if data is None:
-        raise errors.TypeError("'NoneType' object is not iterable")
+    if not isinstance(data, dict):
+        raise errors.TypeError(f"'{type(data).__name__}' object is not iterable")
     meta = ctx.store.meta(data.get("doctype")) if isinstance(data, dict) else None
     if meta is None or not meta.is_child:
         return documents.insert(ctx, documents.from_dict(ctx, data))

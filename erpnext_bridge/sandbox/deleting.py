@@ -92,7 +92,7 @@ def remove(ctx: Context, doc: Document) -> None:
     """Take a document, its child rows and its followers out of the tables."""
     store = ctx.store
     if doc.meta.is_single:
-        store.connection.execute("DELETE FROM singles WHERE doctype = ?", (doc.doctype,))
+        store.write("DELETE FROM singles WHERE doctype = ?", (doc.doctype,))
         return
     store.delete(doc.doctype, {"name": doc.name})
     for df in doc.meta.tables:
@@ -100,9 +100,7 @@ def remove(ctx: Context, doc: Document) -> None:
     for doctype, type_column, name_column in FOLLOWERS:
         if doctype in store.doctypes:
             store.delete(doctype, {type_column: doc.doctype, name_column: str(doc.name)})
-    store.connection.execute(
-        "DELETE FROM secrets WHERE doctype = ? AND name = ?", (doc.doctype, str(doc.name))
-    )
+    store.write("DELETE FROM secrets WHERE doctype = ? AND name = ?", (doc.doctype, str(doc.name)))
 
 
 def _remember(ctx: Context, doc: Document) -> None:

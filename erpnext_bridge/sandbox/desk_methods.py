@@ -215,22 +215,33 @@ def getdoctype(ctx: Context, doctype: Any, with_parent: Any = False, cached_time
 def _form_meta(ctx: Context, meta: DocType) -> dict[str, Any]:
     data = described(ctx, meta)
     slug = meta.name.lower().replace(" ", "_").replace("-", "_")
-    data |= {
+    parts = {
         "__custom_js": f"\n\n//# sourceURL={slug}__custom_js",
         "__custom_list_js": f"\n\n//# sourceURL={slug}__custom_list_js",
-        "__assets_loaded": True,
         "__print_formats": [],
         "__workflow_docs": [],
         "__dashboard": {"transactions": [], "non_standard_fieldnames": {}, "internal_links": {}},
         "__kanban_column_fields": [],
-        **{f"__{name}": None for name in _ASSETS[ctx.version].split()},
     }
+    # Child tables have no form of their own.
+    data |= dict.fromkeys(parts) if meta.is_child else parts
+    data |= {"__assets_loaded": True, **{f"__{name}": None for name in _ASSETS[ctx.version].split()}}
     if ctx.version >= 16:
         data["masked_fields"] = []
     else:
-        for row in data["fields"]:
-            row |= {"search_fields": None, "is_custom_field": None, "linked_document_type": None}
+        data["fields"] = [{**row, "is_custom_field": None, **_about_link(ctx, row)} for row in data["fields"]]
     return data
+
+
+def _about_link(ctx: Context, row: dict[str, Any]) -> dict[str, Any]:
+    """What a link field tells of the DocType behind it."""
+    target = ctx.store.meta(row.get("options", "")) if row["fieldtype"] == "Link" else None
+    if target is None:
+        return {"search_fields": None, "linked_document_type": None}
+    return {
+        "search_fields": target.search_fields or None,
+        "linked_document_type": target.raw.get("document_type") or "",
+    }
 
 
 def described(ctx: Context, meta: DocType) -> dict[str, Any]:
@@ -243,7 +254,8 @@ def described(ctx: Context, meta: DocType) -> dict[str, Any]:
         data[table] = [_part(ctx, child, one) for one in found]
     if ctx.version < 16:
         tables = {df.fieldname for df in meta.tables}
-        data["_table_fields"] = [one for one in data["fields"] if one["fieldname"] in tables]
+        if tables:
+            data["_table_fields"] = [one for one in data["fields"] if one["fieldname"] in tables]
     data |= {"is_large_table": False, "actions": [], "links": [], "states": []}
     return data
 
@@ -252,6 +264,9 @@ def _part(ctx: Context, doctype: str, row: dict[str, Any]) -> dict[str, Any]:
     data: dict[str, Any] = {"doctype": doctype, **_present(row)}
     if ctx.version < 16:
         data |= {table: [] for table in _TABLES}
+    elif doctype == "DocField":
+        # A column that no field stands for any more; only the metadata still shows it.
+        data["show_preview_popup"] = 0
     return data
 
 
@@ -268,6 +283,7 @@ def getdoc(ctx: Context, doctype: Any, name: Any) -> Any:
     permissions.check_document(ctx, doc)
     doc.hide_levels()
     ctx.response["docs"] = [doc.as_dict(nulls=False)]
+    ctx.response["_link_titles"] = {}
     empty = (
         "comments shared assignment_logs attachment_logs info_logs like_logs workflow_logs attachments "
         "communications automated_messages versions assignments milestones views energy_point_logs"
@@ -304,6 +320,7 @@ def savedocs(ctx: Context, doc: Any, action: Any) -> Any:
 
 
 @whitelist("run_doc_method")
+@whitelist("frappe.handler.run_doc_method")
 def run_doc_method(
     ctx: Context,
     method: Any,

@@ -36,6 +36,8 @@ class Document:
         self.ignore_permissions = False
         self.name_given = False
         self.original_modified: Any = None
+        self.sent: set[str] = set()
+        """Fields that were set from outside since the document was loaded."""
         if values:
             self.update(values)
 
@@ -78,6 +80,7 @@ class Document:
     def set(self, fieldname: str, value: Any) -> None:
         if fieldname in RESERVED:
             return
+        self.sent.add(fieldname)
         if fieldname not in self.tables:
             self.values[fieldname] = value
             return
@@ -171,7 +174,7 @@ def check_known(ctx: Context, doctype: Any) -> None:
     if ctx.store.meta(doctype) is None:
         module = str(doctype).lower().replace(" ", "_").replace("-", "_")
         raise errors.ImportError(
-            f"Module import failed for {doctype}, the DocType you're trying to open might be deleted.<br> "
+            f"Module import failed for {doctype}, the DocType you're trying to open might be deleted.<br>\n"
             f"Error: No module named 'frappe.core.doctype.{module}'"
         )
 

@@ -36,7 +36,7 @@ class SandboxError(Exception):
         """The last line of the traceback, which v1 answers as `exception`."""
         prefix = DRIVER[version] if self.module == "driver" else self.module
         name = f"{prefix}{self.exc_type}"
-        return f"{name}: {self.text}" if self.text else name
+        return f"{name}: {self.text}".splitlines()[-1] if self.text else name
 
 
 # -- frappe.exceptions -------------------------------------------------------------------------------

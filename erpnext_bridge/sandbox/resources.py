@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from werkzeug.exceptions import NotFound
+
 from . import client_methods, deleting, desk_methods, documents, errors, listing, permissions
 from .filters import from_json
 from .methods import METHODS, not_whitelisted, run
@@ -171,7 +173,7 @@ def check_callable(ctx: Context, doc: Document, method: str) -> None:
     if method in PRIVATE:
         not_whitelisted(ctx, f"frappe.model.document.{method}")
     if method not in DOCUMENT_METHODS or (method == "discard" and ctx.version < 16):
-        raise errors.PageNotFound(f"Method {method} not found")
+        raise NotFound(f"Method {method} not found")
 
 
 def call_document(ctx: Context, doc: Document, method: str, arguments: dict[str, Any]) -> Any:
@@ -180,8 +182,10 @@ def call_document(ctx: Context, doc: Document, method: str, arguments: dict[str,
     if method == "rename":
         from .renaming import rename
 
-        new = arguments.get("name") or arguments.get("new")
-        doc.values["name"] = rename(ctx, doc.doctype, doc.name, str(new), arguments.get("merge"))
+        if "name" not in arguments:
+            raise errors.TypeError("Document.rename() missing 1 required positional argument: 'name'")
+        new = rename(ctx, doc.doctype, doc.name, str(arguments["name"]), arguments.get("merge"))
+        doc.values["name"] = new
         doc.update(ctx.store.get(doc.doctype, doc.name) or {})
         return None
     if method == "add_comment":

@@ -219,6 +219,11 @@ class Store:
             ),
         )
 
+    def write(self, sql: str, params: Iterable[Any] = ()) -> None:
+        """A statement that changes rows; it belongs to the transaction."""
+        self.begin()
+        self.connection.execute(sql, tuple(params))
+
     def update(self, doctype: str, name: Any, row: Mapping[str, Any]) -> int:
         self.ensure(doctype)
         self.begin()

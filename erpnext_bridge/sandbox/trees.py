@@ -48,7 +48,7 @@ def _end_of(ctx: Context, doc: Document, parent: str) -> int:
 
 def _shift(ctx: Context, doctype: str, start: int, width: int) -> None:
     for bound in ("lft", "rgt"):
-        ctx.store.execute(
+        ctx.store.write(
             f"UPDATE {table(doctype)} SET {bound} = {bound} + ? WHERE {bound} >= ?", (width, start)
         )
 
@@ -77,11 +77,11 @@ def _names(ctx: Context, doctype: str, left: int, right: int) -> list[tuple[Any,
 
 
 def _close_gap(ctx: Context, doctype: str, left: int, right: int, width: int) -> None:
-    ctx.store.execute(
+    ctx.store.write(
         f"UPDATE {table(doctype)} SET lft = -lft, rgt = -rgt WHERE lft >= ? AND rgt <= ?", (left, right)
     )
     for bound in ("lft", "rgt"):
-        ctx.store.execute(
+        ctx.store.write(
             f"UPDATE {table(doctype)} SET {bound} = {bound} - ? WHERE {bound} > ?", (width, right)
         )
 
@@ -95,6 +95,4 @@ def remove(ctx: Context, doc: Document) -> None:
         errors.throw(ctx, message, errors.NestedSetChildExistsError)
     right = int(doc.get("rgt") or 0)
     for bound in ("lft", "rgt"):
-        ctx.store.execute(
-            f"UPDATE {table(doc.doctype)} SET {bound} = {bound} - 2 WHERE {bound} > ?", (right,)
-        )
+        ctx.store.write(f"UPDATE {table(doc.doctype)} SET {bound} = {bound} - 2 WHERE {bound} > ?", (right,))

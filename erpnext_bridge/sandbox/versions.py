@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from . import errors
 from .meta import NO_VALUE_TYPES
 from .naming import random_name
 
@@ -60,6 +61,9 @@ def _changed(old: Document, new: Document) -> list[Any]:
         if df.fieldtype in NO_VALUE_TYPES or df.is_table:
             continue
         before, after = old.get(df.fieldname), new.get(df.fieldname)
+        if df.fieldtype == "Time" and df.fieldname in new.sent and str(before).startswith("-"):
+            # Formatting a negative time for the comparison fails, whatever it is compared with.
+            raise errors.OverflowError("date value out of range")
         if before != after and (before or after or df.fieldtype not in ("Data", "Select")):
             found.append([df.fieldname, before, after])
     return found

@@ -31,12 +31,15 @@ STANDARD_ROLES = {
     "Website Manager": 1,
 }
 SYSTEM_SETTINGS = {
+    # What the setup wizard of each version leaves behind.
+    15: {"date_format": "mm-dd-yyyy", "float_precision": "3"},
+    16: {"date_format": "yyyy-mm-dd", "float_precision": ""},
+}
+SETTINGS = {
     "country": "United States",
     "language": "en",
-    "date_format": "mm-dd-yyyy",
     "time_format": "HH:mm:ss",
     "number_format": "#,###.##",
-    "float_precision": "3",
     "session_expiry": "170:00",
     "allow_error_traceback": "1",
     "allow_consecutive_login_attempts": "10",
@@ -163,6 +166,9 @@ def complete(raw: Mapping[str, Any]) -> dict[str, Any]:
     if result.get("autoname") == "autoincrement":
         result["allow_rename"] = 0
     _show_mandatory_in_lists(fields)
+    for field in fields:
+        if field["fieldtype"] == "Check" and not field.get(ADDED):
+            field.setdefault("default", "0")
     result["fields"] = fields
     return result
 
@@ -266,7 +272,7 @@ class _Loader:
         stamp = {"creation": self.now, "modified": self.now, "docstatus": 0, "idx": 0}
         stamp |= {"owner": ADMINISTRATOR, "modified_by": ADMINISTRATOR}
         meta = self.store.doctypes[doctype]
-        values = {**stamp, **(defaults_of(meta) if "name" not in row else {}), **row}
+        values = {**stamp, **defaults_of(meta), **row}
         values.setdefault("name", hash_name(doctype, *map(str, row.values())))
         secrets = [df.fieldname for df in meta.fields if df.fieldtype == "Password"]
         self.store.insert(doctype, values)
@@ -318,11 +324,16 @@ class _Loader:
         self.store.set_secret("User", user.name, "api_secret", user.api_secret or None)
         social = {"provider": "frappe", "userid": hash_name("social", user.name)}
         place = {"parent": user.name, "parenttype": "User", "parentfield": "social_logins", "idx": 1}
+        # Saving a user shares the document with that user (core/doctype/user).
+        share = {"share_doctype": "User", "share_name": user.name, "user": user.name}
+        share |= {"read": 1, "write": 1, "share": 1, "name": hash_name("share", user.name)}  # type: ignore[dict-item]
+        if user.name not in (ADMINISTRATOR, "Guest"):
+            self.insert("DocShare", share)
         if user.name != ADMINISTRATOR:
             self.insert("User Social Login", {"name": hash_name("login", user.name), **social, **place})
 
     def settings(self) -> None:
-        system = {**SYSTEM_SETTINGS, "time_zone": self.world.time_zone}
+        system = {**SETTINGS, **SYSTEM_SETTINGS[self.version], "time_zone": self.world.time_zone}
         self.store.set_single("System Settings", system)
         for doctype, values in self.world.singles.items():
             kept = {key: value for key, value in values.items() if key not in ("doctype", "name")}
