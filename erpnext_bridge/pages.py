@@ -40,6 +40,12 @@ class ErrorPage:
 
 TRY_AGAIN = "Nothing is wrong with your connection. Try again in a moment."
 
+NOT_ERPNEXT = ErrorPage(
+    502,
+    "Something else than ERPNext answered",
+    "Your connection is kept. Try again; if it stays, an administrator has to check the address of ERPNext.",
+)
+
 PAGES: dict[type[ERPNextBridgeError], ErrorPage | None] = {
     # Django's own views and shortcuts know this one, as an ObjectDoesNotExist.
     DocumentDoesNotExist: None,
@@ -74,11 +80,7 @@ PAGES: dict[type[ERPNextBridgeError], ErrorPage | None] = {
     SiteBusy: ErrorPage(503, "ERPNext is busy", TRY_AGAIN),
     SiteUnreachable: ErrorPage(503, "ERPNext does not answer", TRY_AGAIN),
     TransientError: ErrorPage(503, "ERPNext cannot answer now", TRY_AGAIN),
-    UnreadableAnswer: ErrorPage(
-        502,
-        "Something else than ERPNext answered",
-        "Your connection is kept. Try again; if it stays, an administrator has to check the address of ERPNext.",
-    ),
+    UnreadableAnswer: NOT_ERPNEXT,
 }
 
 

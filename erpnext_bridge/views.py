@@ -28,7 +28,7 @@ from erpnext_bridge.conf import DEFAULT_SITE, Site, get_settings
 from erpnext_bridge.errors import ERPNextBridgeError
 from erpnext_bridge.identity import Identity
 from erpnext_bridge.models import Connection
-from erpnext_bridge.pages import error_response, logger, page_for
+from erpnext_bridge.pages import NOT_ERPNEXT, error_response, logger, page_for
 from erpnext_bridge.pending import StateRefused
 
 
@@ -105,8 +105,7 @@ def callback(request: HttpRequest, site: str = DEFAULT_SITE) -> HttpResponse:
     except StateRefused as refusal:
         return _notice(request, "This connect cannot be finished", str(refusal), action=again, status=400)
     except ERPNextBridgeError as error:
-        if (shown := page_for(error)) is None:
-            raise
+        shown = page_for(error) or NOT_ERPNEXT
         return error_response(request, error, shown, retry_url=again)
     return _connected(request, done)
 

@@ -15,9 +15,16 @@ from django.utils import timezone
 from erpnext_bridge import access, signals
 from erpnext_bridge.access import open_site
 from erpnext_bridge.crypto import TokensUnreadable
-from erpnext_bridge.errors import AuthenticationRefused, NeedsReconnect, NotConnected, SiteUnreachable
+from erpnext_bridge.errors import (
+    AuthenticationRefused,
+    NeedsReconnect,
+    NotConnected,
+    SiteUnreachable,
+    UnreadableAnswer,
+)
 from erpnext_bridge.identity import Identity
 from erpnext_bridge.models import Connection
+from tests.wire_server import Reply, WireServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -311,6 +318,14 @@ def test_an_unknown_time_zone_is_a_mistake_in_the_settings(erpnext):
     erpnext(VERSION=15, TIME_ZONE="Mars/Olympus")
     with pytest.raises(ImproperlyConfigured, match="Mars/Olympus"):
         _ = open_site(SERVICE).facts
+
+
+def test_a_site_that_tells_no_version_is_not_taken_for_any(erpnext):
+    with WireServer() as wire:
+        wire.reply = Reply(body=b'{"message": {"frappe": {"version": "develop"}}}')
+        erpnext(URL=wire.url, API_KEY="k", API_SECRET="s")
+        with pytest.raises(UnreadableAnswer, match="'develop'"):
+            _ = open_site(SERVICE).facts
 
 
 # What is told

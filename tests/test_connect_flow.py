@@ -15,8 +15,9 @@ from django.test import Client
 from erpnext_bridge.access import open_site
 from erpnext_bridge.identity import Identity
 from erpnext_bridge.models import Connection
-from tests.erp_browser import ErpBrowser
 from tests.conftest import PASSWORDS
+from tests.erp_browser import ErpBrowser
+from tests.wire_server import Reply, WireServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -246,6 +247,28 @@ def test_a_site_in_trouble_is_one_clear_page_and_stores_nothing(ours, alice, sit
     assert "Try again" in answer.content.decode()
     assert "/erpnext/connect/" in answer.content.decode()
     assert "Traceback" not in answer.content.decode()
+    assert not Connection.objects.exists()
+
+
+def test_a_tls_failure_is_a_page_too(ours, alice, settings, site):
+    back = alice.allow(leave(ours))
+    settings.ERPNEXT_BRIDGE["SITES"]["default"]["URL"] = site.url.replace("http:", "https:")
+    answer = ours.get(back)
+    assert (answer.status_code, title(answer)) == (503, "ERPNext does not answer")
+    assert not Connection.objects.exists()
+
+
+def test_a_site_that_does_not_know_what_every_site_knows_is_a_page_too(ours, settings):
+    leave(ours)
+    state = ours.session["erpnext_bridge_pending"][0]["state"]
+    with WireServer() as wire:
+        settings.ERPNEXT_BRIDGE["SITES"]["default"]["URL"] = wire.url
+        wire.replies["/api/method/frappe.integrations.oauth2.get_token"] = Reply(
+            body=b'{"access_token": "a", "refresh_token": "b", "token_type": "Bearer"}'
+        )
+        wire.reply = Reply(status=404, body=b'{"exc_type": "DoesNotExistError"}')
+        answer = ours.get("/erpnext/callback/", {"state": state, "code": "c"})
+    assert (answer.status_code, title(answer)) == (502, "Something else than ERPNext answered")
     assert not Connection.objects.exists()
 
 

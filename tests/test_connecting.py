@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends.db import SessionStore
@@ -15,6 +17,7 @@ from erpnext_bridge.errors import GrantRefused, NeedsReconnect, NotConnected
 from erpnext_bridge.models import Connection
 from erpnext_bridge.pending import MAX_PENDING, PendingConnect, StateRefused
 from tests.conftest import REDIRECT_URI
+from tests.wire_server import Reply, WireServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -178,6 +181,12 @@ def test_a_receiver_that_fails_does_not_undo_a_connect(connect, user):
     assert Connection.objects.exists()
 
 
+def test_a_name_that_the_site_does_not_tell_is_left_out(connect, user, site):
+    site.trouble("html", times=None, match="/api/method/frappe.integrations.oauth2.openid_profile")
+    connect(user)
+    assert Connection.objects.get().label == "alice@example.com"
+
+
 # Refresh
 
 
@@ -280,6 +289,40 @@ def test_ending_spares_tokens_that_are_new(connection, told):
     connecting.refresh(connection, get_site())
     connecting.end(connection, "It was revoked.")
     assert Connection.objects.get().is_healthy
+
+
+# Sites that answer as Frappe never did
+
+
+@pytest.fixture
+def odd_site(connection, erpnext):
+    """A site whose answers a test makes up, and to which the connection belongs."""
+    with WireServer() as wire:
+        erpnext(URL=wire.url)
+        Connection.objects.update(site_url=wire.url)
+        yield wire
+
+
+def says(**body):
+    return Reply(body=json.dumps(body).encode())
+
+
+ENDPOINT = "/api/method/frappe.integrations.oauth2."
+
+
+def test_a_site_that_keeps_the_refresh_token_need_not_repeat_it(odd_site, connection):
+    odd_site.replies[ENDPOINT + "get_token"] = says(access_token="fresh", expires_in=60)
+    now = connecting.refresh(connection, get_site())
+    assert now.access_token.open() == "fresh"
+    assert now.refresh_token.open() == connection.refresh_token.open()
+    assert [path for path in odd_site.paths() if "revoke" in path] == []
+
+
+def test_a_pair_that_outlives_its_access_token_is_revoked_by_the_other(odd_site):
+    odd_site.replies[ENDPOINT + "introspect_token"] = says(active=True)
+    assert connecting.disconnect(Connection.objects.get()) is False
+    revoked = [seen.body for seen in odd_site.seen if seen.target.endswith("revoke_token")]
+    assert [b"token_type_hint=refresh_token" in body for body in revoked] == [False, True]
 
 
 # Ending

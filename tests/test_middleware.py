@@ -185,6 +185,11 @@ def test_whoever_is_not_connected_is_sent_to_connect(answer_to):
     assert (answer.status_code, answer["Location"]) == (302, "/erpnext/connect/?next=%2Ffailing%2F%3Fa%3D1")
 
 
+def test_whoever_is_not_signed_in_is_sent_there_too(client):
+    RAISED["error"] = errors.NotConnected()
+    assert client.get("/failing/")["Location"] == "/erpnext/connect/?next=%2Ffailing%2F"
+
+
 def test_to_the_site_that_the_error_names(answer_to):
     assert answer_to(errors.NotConnected(site="berlin"))["Location"].startswith("/erpnext/connect/berlin/")
 
