@@ -165,5 +165,7 @@ def _site(alias: str, raw: Any) -> Site:
 def _known(raw: Mapping[str, Any], keys: Mapping[str, str], where: str) -> dict[str, Any]:
     unknown = [key for key in raw if key not in keys]
     if unknown:
-        raise ImproperlyConfigured(f"{where} has no key {unknown[0]!r}. Known keys: {', '.join(sorted(keys))}.")
+        raise ImproperlyConfigured(
+            f"{where} has no key {unknown[0]!r}. Known keys: {', '.join(sorted(keys))}."
+        )
     return {keys[key]: value for key, value in raw.items()}

@@ -270,7 +270,7 @@ class Document(BaseDocument):
             raise UnsupportedQuery(
                 "save_later(submit=True) is for new documents. Save it, then call submit_later()."
             )
-        return self._later("update", user, payload=self.changes(), base_modified=self._base_modified())
+        return self._later("update", user, payload=self.changes(), base_modified=self._base_modified() or "")
 
     save_later.alters_data = True  # type: ignore[attr-defined]
 
@@ -353,10 +353,9 @@ class Document(BaseDocument):
         if not isinstance(answer, Mapping):
             return
         zone = access.facts.time_zone
+        # Frappe leaves out what is NULL (frappe/utils/response.py): what is missing is empty.
         taken = [
-            (attname, decode(answer[column]))
-            for attname, column, decode in _decoders(type(self), zone)
-            if column in answer
+            (attname, decode(answer.get(column))) for attname, column, decode in _decoders(type(self), zone)
         ]
         for attname, value in taken:
             setattr(self, attname, value)

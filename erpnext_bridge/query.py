@@ -15,7 +15,7 @@ from weakref import ref
 
 from django.core.exceptions import FieldError
 from django.db import DEFAULT_DB_ALIAS, models
-from django.db.models.query import BaseIterable, QuerySet
+from django.db.models.query import ModelIterable, QuerySet
 from django.db.models.sql import Query
 
 from erpnext_bridge.access import SiteAccess, open_site
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 _D = TypeVar("_D", bound=models.Model, covariant=True)
 
 if TYPE_CHECKING:
-    Iterable = BaseIterable[Any]
+    Iterable = ModelIterable[Any]
 else:
-    Iterable = BaseIterable
+    Iterable = ModelIterable
 
 
 class ErpQuery(Query):
@@ -153,7 +153,7 @@ class ErpCompiler:
         )
 
 
-class DocumentIterable(Iterable):
+class DocumentIterable(Iterable):  # in_bulk() and Prefetch ask for a ModelIterable
     """Yields a document for each row; a column that Frappe left out stays deferred."""
 
     queryset: Any

@@ -31,12 +31,32 @@ DOCTYPE = {
         {"fieldname": "moment", "label": "Moment", "fieldtype": "Datetime"},
     ],
     "permissions": [
-        {"role": "System Manager", "permlevel": 0, "read": 1, "write": 1, "create": 1, "delete": 1, "report": 1}
+        {
+            "role": "System Manager",
+            "permlevel": 0,
+            "read": 1,
+            "write": 1,
+            "create": 1,
+            "delete": 1,
+            "report": 1,
+        }
     ],
 }
 COLUMNS = ("title", "code", "number", "amount", "flag", "day", "moment")
 
-TEXTS = ["", "alpha", "beta 50%", "under_score", "back\\slash", "comma, text", 'quo"te', "it's", "東京", "zeta", " lead"]
+TEXTS = [
+    "",
+    "alpha",
+    "beta 50%",
+    "under_score",
+    "back\\slash",
+    "comma, text",
+    'quo"te',
+    "it's",
+    "東京",
+    "zeta",
+    " lead",
+]
 NUMBERS = [-5, 0, 1, 7, 2_000_000]
 AMOUNTS = [Decimal(text) for text in ("-12.345678", "0", "0.1", "100", "99999999.99")]
 DAYS = [dt.date(2024, 2, 29), dt.date(2024, 3, 1), dt.date(1999, 12, 31)]
@@ -67,10 +87,21 @@ def make_rows(rng: random.Random, count: int) -> list[Twin]:
 def wire_row(row: Twin, zone) -> dict[str, object]:
     """Return the row's columns as Frappe stores them, NULLs included."""
     fields = [Twin._meta.get_field(name) for name in COLUMNS]
-    return {"name": row.name} | {field.name: values.to_wire(field, getattr(row, field.name), zone) for field in fields}
+    return {"name": row.name} | {
+        field.name: values.to_wire(field, getattr(row, field.name), zone) for field in fields
+    }
 
 
-TEXT_TESTS = ("exact", "iexact", "icontains", "istartswith", "iendswith", "contains", "startswith", "endswith")
+TEXT_TESTS = (
+    "exact",
+    "iexact",
+    "icontains",
+    "istartswith",
+    "iendswith",
+    "contains",
+    "startswith",
+    "endswith",
+)
 ORDER_TESTS = ("gt", "gte", "lt", "lte")
 
 
@@ -79,7 +110,9 @@ def random_condition(rng: random.Random) -> Q:
     column = rng.choice(COLUMNS)
     if column in ("title", "code"):
         return _text_condition(rng, column)
-    pool = {"number": NUMBERS, "amount": AMOUNTS, "flag": [True, False], "day": DAYS, "moment": MOMENTS}[column]
+    pool = {"number": NUMBERS, "amount": AMOUNTS, "flag": [True, False], "day": DAYS, "moment": MOMENTS}[
+        column
+    ]
     kind = rng.choice(["exact", "in", "range", "isnull", *ORDER_TESTS])
     if kind == "isnull":
         return Q(**{f"{column}__isnull": rng.random() < 0.5})
@@ -122,7 +155,9 @@ def random_pair(rng: random.Random, documents):
     for _ in range(rng.randint(1, 2)):
         q, method = random_q(rng), rng.choice(["filter", "exclude"])
         pair = [getattr(queryset, method)(q) for queryset in pair]
-    ordering = rng.choice([("name",), ("-name",), ("number", "name"), ("-amount", "-name"), ("flag", "-number", "name")])
+    ordering = rng.choice(
+        [("name",), ("-name",), ("number", "name"), ("-amount", "-name"), ("flag", "-number", "name")]
+    )
     pair = [queryset.order_by(*ordering) for queryset in pair]
     if rng.random() < 0.3:
         start, length = rng.randint(0, 5), rng.randint(1, 10)

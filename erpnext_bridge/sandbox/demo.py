@@ -571,6 +571,7 @@ class _Maker:
             "title": customer["customer_name"],
             "customer": customer["name"],
             "customer_name": customer["customer_name"],
+            "tax_id": customer["tax_id"],
             "customer_group": customer["customer_group"],
             "territory": customer["territory"],
             "order_type": "Sales",

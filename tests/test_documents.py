@@ -1,0 +1,309 @@
+"""Documents: how classes are made, and how instances are written."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+
+import pytest
+from django.apps import apps
+from django.core.exceptions import ValidationError
+from django.core.management import call_command
+from django.db import connection as database
+from django.db import models
+from django.db.models.signals import post_save
+from django.test.utils import isolate_apps
+
+from erpnext_bridge.documents import ChildDocument, Document, child_tables
+from erpnext_bridge.errors import (
+    Conflict,
+    NotConnected,
+    PermissionRefused,
+    UnsupportedQuery,
+    ValidationRefused,
+)
+from erpnext_bridge.fields import Link
+from erpnext_bridge.identity import Identity, acting_as
+from erpnext_bridge.sandbox import Sandbox
+from tests.erp.models import Customer, Item, Lead, SalesOrder, SalesOrderItem, ToDo
+
+
+@pytest.fixture(params=[15, 16], ids=["v15", "v16"])
+def erp(request, settings):
+    """A fresh demo world; the code under test acts as its service account, which is Alice."""
+    with Sandbox(version=request.param) as sandbox:
+        key, secret = sandbox.api_key("alice@example.com")
+        site = {"URL": sandbox.url, "API_KEY": key, "API_SECRET": secret}
+        settings.ERPNEXT_BRIDGE = {"SITES": {"default": site}, "TOKEN_KEYS": ["k" * 40]}
+        with acting_as(Identity.service()):
+            Lead.objects.exists()
+            sandbox.requests.clear()
+            yield sandbox
+
+
+def sent(erp):
+    return [(request.method, request.path.rpartition("/resource")[2]) for request in erp.requests]
+
+
+# Classes
+
+
+def test_a_class_names_its_doctype_by_its_words():
+    assert (Customer.doctype, SalesOrder.doctype, SalesOrderItem.doctype) == (
+        "Customer",
+        "Sales Order",
+        "Sales Order Item",
+    )
+    assert ToDo.doctype == "ToDo"
+
+
+@isolate_apps("tests.erp")
+def test_a_class_with_a_meta_of_its_own_is_still_unmanaged():
+    class PurchaseInvoice(Document):
+        class Meta:
+            ordering = ["-name"]
+            app_label = "erp"
+
+    assert PurchaseInvoice._meta.managed is False
+    assert PurchaseInvoice._meta.ordering == ["-name"]
+    assert PurchaseInvoice._base_manager.name == "objects"
+    assert PurchaseInvoice.doctype == "Purchase Invoice"
+
+
+@isolate_apps("tests.erp")
+def test_child_rows_need_their_parent_and_its_field():
+    with pytest.raises(TypeError, match="fieldname='items'"):
+
+        class Row(ChildDocument, parent=SalesOrder):
+            class Meta:
+                app_label = "erp"
+
+    with pytest.raises(TypeError, match="must be a Document class"):
+
+        class Other(ChildDocument, parent="SalesOrder", fieldname="items"):
+            class Meta:
+                app_label = "erp"
+
+
+def test_child_tables_are_found_from_the_parent():
+    assert child_tables(SalesOrder) == {"items": SalesOrderItem}
+
+
+def test_a_link_without_a_model_holds_a_name():
+    field = Customer._meta.get_field("customer_group")
+    assert (field.doctype, field.column, field.null) == ("Customer Group", "customer_group", True)
+    link = Customer._meta.get_field("territory")
+    assert (link.column, link.attname) == ("territory", "territory_id")
+    assert isinstance(Link("erp.Customer"), models.ForeignKey)
+
+
+@pytest.mark.django_db
+def test_no_table_is_made_for_a_document():
+    tables = database.introspection.table_names()
+    documents = [
+        model._meta.db_table
+        for model in apps.get_app_config("erp").get_models()
+        if issubclass(model, Document)
+    ]
+    assert documents
+    assert not set(documents) & set(tables)
+
+
+def test_the_checks_have_nothing_to_say_about_documents():
+    call_command("check", "erp", tags=["models"], fail_level="WARNING")
+
+
+# Creating
+
+
+def test_a_new_document_takes_over_what_erpnext_filled_in(erp):
+    lead = Lead(first_name="Zoë", company_name="Acme")
+    lead.save()
+    assert lead.pk.startswith("CRM-LEAD-")
+    assert lead.lead_name == "Zoë"
+    assert lead.creation.tzinfo is not None
+    assert Lead.objects.get(pk=lead.pk).company_name == "Acme"
+    assert sent(erp)[0] == ("POST", "/Lead")
+
+
+def test_objects_create_does_the_same(erp):
+    lead = Lead.objects.create(first_name="Ada")
+    assert lead.pk
+    assert erp.document("Lead", lead.pk)["first_name"] == "Ada"
+
+
+def test_child_rows_are_created_with_their_document(erp):
+    customer = Customer.objects.order_by("name")[0]
+    first, second = Item.objects.order_by("name")[:2]
+    order = SalesOrder(
+        customer=customer,
+        company=SalesOrder.objects.order_by("name")[0].company,
+        transaction_date=dt.date(2026, 1, 2),
+        delivery_date=dt.date(2026, 1, 9),
+        items=[
+            SalesOrderItem(item_code=first, qty=2, rate=Decimal("10.5")),
+            {"item_code": second.pk, "qty": 1, "rate": Decimal(3)},
+        ],
+    )
+    order.save()
+    assert [(row.item_code_id, row.qty) for row in order.items.all()] == [(first.pk, 2.0), (second.pk, 1.0)]
+    assert order.grand_total == Decimal(24)
+    assert [row.idx for row in SalesOrder.objects.get(pk=order.pk).items.all()] == [1, 2]
+
+
+def test_what_erpnext_does_not_take_is_refused_in_its_words(erp):
+    with pytest.raises(ValidationRefused) as refused:
+        SalesOrder(customer_id="nobody of that name").save()
+    assert refused.value.status == 417
+    assert refused.value.messages
+
+
+def test_a_value_that_a_field_cannot_hold_is_not_sent(erp):
+    with pytest.raises(ValidationError):
+        ToDo(description="x", date="tomorrow").save()
+    assert not erp.requests
+
+
+# Changing
+
+
+def test_only_what_changed_is_sent(erp):
+    lead = Lead.objects.create(first_name="Ada", company_name="Old")
+    erp.requests.clear()
+    lead.save()
+    assert not erp.requests
+    lead.company_name = "New"
+    assert lead.changes() == {"company_name": "New"}
+    lead.save()
+    assert sent(erp) == [("PUT", f"/Lead/{lead.pk}")]
+    assert lead.changes() == {}
+    stored = erp.document("Lead", lead.pk)
+    assert (stored["company_name"], stored["first_name"]) == ("New", "Ada")
+
+
+def test_update_fields_sends_these_alone(erp):
+    lead = Lead.objects.create(first_name="Ada", company_name="Old")
+    lead.company_name, lead.first_name = "New", "Eve"
+    lead.save(update_fields=["company_name"])
+    stored = erp.document("Lead", lead.pk)
+    assert (stored["company_name"], stored["first_name"]) == ("New", "Ada")
+
+
+def test_a_save_over_somebody_elses_is_a_conflict_with_the_fresh_document(erp):
+    mine = Lead.objects.create(first_name="Ada", company_name="Old")
+    theirs = Lead.objects.only("company_name").get(pk=mine.pk)
+    theirs.company_name = "Theirs"
+    theirs.save()
+    mine.company_name = "Mine"
+    with pytest.raises(Conflict) as conflict:
+        mine.save()
+    assert conflict.value.document.company_name == "Theirs"
+    mine.refresh_from_db()
+    mine.company_name = "Mine"
+    mine.save()
+    assert erp.document("Lead", mine.pk)["company_name"] == "Mine"
+
+
+def test_saving_keeps_child_rows_and_fields_that_the_class_does_not_know(erp):
+    order = SalesOrder.objects.filter(docstatus=0).order_by("name")[0]
+    before = erp.document("Sales Order", order.pk)
+    order.delivery_date = dt.date(2030, 1, 1)
+    order.save()
+    after = erp.document("Sales Order", order.pk)
+    assert after["delivery_date"] == "2030-01-01"
+    known = {"delivery_date", "modified", "modified_by", "items"}
+    assert {name: value for name, value in after.items() if name not in known} == {
+        name: value for name, value in before.items() if name not in known
+    }
+    assert [row["name"] for row in after["items"]] == [row["name"] for row in before["items"]]
+
+
+def test_djangos_save_signals_are_sent(erp):
+    seen = []
+
+    def receive(sender, instance, created, **_):
+        seen.append((sender, created))
+
+    post_save.connect(receive, sender=Lead)
+    try:
+        lead = Lead.objects.create(first_name="Ada")
+        lead.company_name = "x"
+        lead.save()
+    finally:
+        post_save.disconnect(receive, sender=Lead)
+    assert seen == [(Lead, True), (Lead, False)]
+
+
+# Submitting, deleting
+
+
+def test_a_document_is_submitted_and_cancelled(erp):
+    order = SalesOrder.objects.filter(docstatus=0).order_by("name")[0]
+    order.submit()
+    assert order.docstatus == 1
+    order.cancel()
+    assert order.docstatus == 2
+    assert SalesOrder.objects.get(pk=order.pk).docstatus == 2
+
+
+def test_a_deleted_document_is_gone(erp):
+    lead = Lead.objects.create(first_name="Ada")
+    assert lead.delete() == (1, {"erp.Lead": 1})
+    assert not Lead.objects.filter(pk=lead.pk).exists()
+
+
+def test_a_document_that_others_link_to_stays(erp):
+    customer = SalesOrder.objects.select_related("customer").order_by("name")[0].customer
+    with pytest.raises(ValidationRefused):
+        customer.delete()
+    assert Customer.objects.filter(pk=customer.pk).exists()
+
+
+def test_child_rows_are_written_with_their_document_only(erp):
+    row = SalesOrder.objects.prefetch_related("items").order_by("name")[0].items.all()[0]
+    for write in (row.save, row.delete):
+        with pytest.raises(UnsupportedQuery, match="Sales Order"):
+            write()
+
+
+def test_a_user_may_do_what_erpnext_lets_that_user_do(erp, settings):
+    key, secret = erp.api_key("bob@example.com")
+    settings.ERPNEXT_BRIDGE["SITES"]["default"] |= {"API_KEY": key, "API_SECRET": secret}
+    lead = Lead.objects.create(first_name="Bob's")
+    with pytest.raises(PermissionRefused):
+        lead.delete()
+    assert Lead.objects.filter(pk=lead.pk).exists()
+
+
+def test_a_document_of_nobody_is_not_sent(settings):
+    settings.ERPNEXT_BRIDGE = {"SITES": {"default": {"URL": "http://127.0.0.1:9"}}, "TOKEN_KEYS": ["k" * 40]}
+    with pytest.raises(NotConnected, match="acts as nobody"):
+        Lead(first_name="x").save()
+
+
+# Later
+
+
+@pytest.mark.django_db
+def test_writes_for_later_carry_the_payload_and_whose_rights(erp):
+    lead = Lead(first_name="Zoë", company_name="Acme")
+    write = lead.save_later()
+    assert (write.action, write.doctype, write.identity) == ("create", "Lead", Identity.service())
+    assert write.payload["first_name"] == "Zoë"
+    assert not [request for request in erp.requests if request.method == "POST"]
+
+
+@pytest.mark.django_db
+def test_an_update_for_later_carries_what_it_was_based_on(erp):
+    lead = Lead.objects.create(first_name="Ada")
+    lead.company_name = "New"
+    write = lead.save_later()
+    assert write.payload == {"company_name": "New"}
+    assert write.base_modified == erp.document("Lead", lead.pk)["modified"]
+    assert [lead.submit_later().action, lead.cancel_later().action, lead.delete_later().action] == [
+        "submit",
+        "cancel",
+        "delete",
+    ]
+    with pytest.raises(UnsupportedQuery, match="submit_later"):
+        lead.save_later(submit=True)

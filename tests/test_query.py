@@ -1,0 +1,377 @@
+"""Querysets against a sandbox: which rows, in how many requests, with whose rights."""
+
+from __future__ import annotations
+
+import pickle
+import random
+from zoneinfo import ZoneInfo
+
+import django
+import pytest
+from django.core.paginator import Paginator
+from django.db.models import Prefetch, Q
+
+from erpnext_bridge.errors import NotConnected, UnsupportedQuery
+from erpnext_bridge.identity import Identity, acting_as
+from erpnext_bridge.sandbox import Sandbox, User, World
+from tests import twins
+from tests.erp.models import Customer, SalesOrder, SalesOrderItem, Territory, ToDo, Twin
+
+VERSIONS = pytest.mark.parametrize("version", [15, 16])
+
+
+@pytest.fixture(scope="module", params=[15, 16], ids=["v15", "v16"])
+def demo(request):
+    with Sandbox(version=request.param) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def erp(demo, settings):
+    """The demo world as the service account, which is Alice, sees it."""
+    key, secret = demo.api_key("alice@example.com")
+    site = {"URL": demo.url, "API_KEY": key, "API_SECRET": secret}
+    settings.ERPNEXT_BRIDGE = {"SITES": {"default": site}, "TOKEN_KEYS": ["k" * 40], "PAGE_SIZE": 50}
+    Customer.objects.as_service().exists()  # the site's version and time zone are known from here on
+    demo.requests.clear()
+    return demo
+
+
+def orders():
+    return SalesOrder.objects.as_service()
+
+
+def customers():
+    return Customer.objects.as_service()
+
+
+# Laziness and numbers of requests
+
+
+def test_building_and_showing_a_queryset_sends_nothing(erp):
+    queryset = (
+        orders()
+        .filter(Q(status="Draft") | Q(grand_total__gt=5))
+        .exclude(customer="x")
+        .order_by("-name")[5:10]
+    )
+    assert "not read yet" in repr(queryset)
+    assert len(erp.requests) == 0
+
+
+def test_a_queryset_reads_once_and_remembers(erp):
+    queryset = customers().order_by("name")[:5]
+    assert list(queryset) == list(queryset)
+    assert len(queryset) == 5
+    assert len(erp.requests) == 1
+
+
+def test_nothing_is_asked_where_nothing_can_match(erp):
+    assert list(customers().filter(pk__in=[])) == []
+    assert customers().none().count() == 0
+    assert not customers().filter(pk="x").filter(pk__in=[]).exists()
+    assert list(customers()[5:5]) == []
+    assert len(erp.requests) == 0
+
+
+@pytest.mark.parametrize(
+    ("read", "requests"),
+    [
+        (lambda: orders().get(pk=orders().values_list("pk", flat=True)[0]), 2),
+        (lambda: orders().exists(), 1),
+        (lambda: orders().count(), 1),
+        (lambda: orders().first(), 1),
+        (lambda: orders().filter(status="Draft").count(), 1),
+        (lambda: list(orders().select_related("customer").prefetch_related("items")[:50]), 3),
+        (lambda: Paginator(orders().order_by("-transaction_date"), 25).get_page(2).object_list[0], 2),
+        (lambda: list(orders().filter(customer__territory="North")[:5]), 2),
+        (lambda: list(orders().filter(items__qty__gt=9)[:5]), 2),
+    ],
+    ids=[
+        "get",
+        "exists",
+        "count",
+        "first",
+        "filtered count",
+        "related",
+        "page",
+        "through a link",
+        "child rows",
+    ],
+)
+def test_requests_are_few(erp, settings, read, requests):
+    settings.ERPNEXT_BRIDGE |= {"PAGE_SIZE": 500}
+    read()
+    assert len(erp.requests) == requests
+
+
+# The rows
+
+
+def test_all_rows_come_and_not_the_first_twenty(erp):
+    names = [row["name"] for row in erp.rows("Customer")]
+    assert len(names) > 100
+    assert sorted(customer.pk for customer in customers()) == sorted(names)
+    assert customers().count() == len(names)
+
+
+@pytest.mark.parametrize(
+    "ordering", ["name", "-name", "modified", "-creation", "docstatus", "grand_total", "-status", "customer"]
+)
+def test_a_walk_over_many_pages_loses_and_repeats_nothing_and_keeps_the_order(erp, ordering):
+    walked = list(orders().order_by(ordering))
+    at_once = list(orders().order_by(ordering)[:10_000])
+    assert walked == at_once
+    assert len(walked) == len(erp.rows("Sales Order"))
+
+
+def test_an_iterator_holds_one_page(erp):
+    iterator = orders().iterator()
+    next(iterator)
+    assert len(erp.requests) == 1
+
+
+def test_slices_steps_and_ends(erp):
+    names = sorted((row["name"] for row in erp.rows("Customer")), key=str.casefold)
+    listed = list(customers().order_by("name").values_list("name", flat=True))
+    assert sorted(listed) == sorted(names)
+    assert list(customers().order_by("name").values_list("name", flat=True)[7:19]) == listed[7:19]
+    assert list(customers().order_by("name").values_list("name", flat=True)[7:]) == listed[7:]
+    assert list(customers().order_by("name").values_list("name", flat=True)[0:20:3]) == listed[0:20:3]
+    assert customers().order_by("name")[3].name == listed[3]
+    assert customers().order_by("name").first().name == listed[0]
+    assert customers().order_by("name").last().name == listed[-1]
+    assert customers().latest("name").name == listed[-1]
+    assert customers().earliest("name").name == listed[0]
+    assert customers()[5:12].count() == 7
+    assert customers()[len(listed) - 3 :].count() == 3
+    with pytest.raises(IndexError):
+        customers()[len(listed) + 1]
+
+
+def test_get_finds_one_or_says_which_error_it_is(erp):
+    name = erp.rows("Customer")[0]["name"]
+    assert customers().get(pk=name).customer_name
+    with pytest.raises(Customer.DoesNotExist):
+        customers().get(pk="nobody of that name")
+    with pytest.raises(Customer.MultipleObjectsReturned, match="more than 20"):
+        customers().get(disabled=False)
+
+
+def test_names_with_every_sign_are_found(erp):
+    odd = [
+        row["name"]
+        for row in erp.rows("Customer")
+        if not row["name"].isascii() or set(row["name"]) & set("/%#?'&")
+    ]
+    assert odd
+    for name in odd:
+        assert customers().get(pk=name).pk == name
+        assert customers().filter(customer_name=name).exists()
+    assert customers().filter(pk__in=odd).count() == len(odd)
+
+
+def test_values_come_as_django_returns_them(erp, db):
+    name = erp.rows("Customer")[0]["name"]
+    found = customers().filter(pk=name)
+    row = next(row for row in erp.rows("Customer") if row["name"] == name)
+    assert found.values("customer_name", "disabled").get() == {
+        "customer_name": row["customer_name"],
+        "disabled": bool(row["disabled"]),
+    }
+    assert list(found.values_list("pk", "territory")) == [(name, row["territory"])]
+    assert list(found.values_list("pk", flat=True)) == [name]
+    assert found.values_list("pk", "disabled", named=True).get().disabled == bool(row["disabled"])
+    assert customers().in_bulk([name]) == {name: found.get()}
+    assert customers().contains(found.get())
+
+
+def test_a_deferred_field_is_read_when_it_is_needed(erp):
+    customer = customers().only("customer_name").order_by("name")[0]
+    assert len(erp.requests) == 1
+    assert customer.get_deferred_fields() >= {"disabled", "website"}
+    assert customer.disabled in (True, False)
+    assert len(erp.requests) == 2
+
+
+def test_long_queries_survive(erp):
+    names = [row["name"] for row in erp.rows("Customer")]
+    assert customers().filter(pk__in=names).count() == len(names)
+    assert customers().exclude(pk__in=names).count() == 0
+
+
+# Other documents
+
+
+def test_linked_documents_and_child_rows_are_the_right_ones(erp):
+    items = {}
+    for row in erp.rows("Sales Order Item"):
+        items.setdefault(row["parent"], []).append((row["idx"], row["item_code"]))
+    for order in orders().select_related("customer__territory").prefetch_related("items")[:40]:
+        assert order.customer.pk == order.customer_id
+        assert order.customer.territory.pk == order.customer.territory_id
+        assert [(item.idx, item.item_code_id) for item in order.items.all()] == sorted(
+            items.get(order.pk, [])
+        )
+
+
+def test_get_brings_the_child_rows_along(erp):
+    order = orders().get(pk=erp.rows("Sales Order Item")[0]["parent"])
+    erp.requests.clear()
+    assert order.items.all()[0].parent_id == order.pk
+    assert order.items.count() == len(order.items.all())
+    assert len(erp.requests) == 0
+
+
+def test_a_link_is_followed_with_the_rights_it_was_read_with(erp):
+    order = orders().order_by("name")[0]
+    assert order.customer.erp_identity == Identity.service()
+    assert order.customer.salesorder_set.filter(pk=order.pk).exists()
+
+
+def test_prefetch_takes_a_queryset_of_its_own(erp):
+    cheap = SalesOrderItem.objects.as_service().filter(qty__lte=2).order_by("-idx")
+    for order in orders().prefetch_related(Prefetch("items", queryset=cheap, to_attr="few"))[:20]:
+        assert all(item.qty <= 2 for item in order.few)
+        assert [item.idx for item in order.few] == sorted((item.idx for item in order.few), reverse=True)
+
+
+def test_conditions_reach_through_links_and_child_rows(erp):
+    territory = {row["name"]: row["territory"] for row in erp.rows("Customer")}
+    expected = {row["name"] for row in erp.rows("Sales Order") if territory[row["customer"]] == "North"}
+    assert {order.pk for order in orders().filter(customer__territory="North")} == expected
+    assert orders().filter(customer__territory__territory_name="North").count() == len(expected)
+    rows = erp.rows("Sales Order Item")
+    code = rows[0]["item_code"]
+    both = {row["parent"] for row in rows if row["item_code"] == code and row["qty"] > 1}
+    assert {order.pk for order in orders().filter(items__item_code=code, items__qty__gt=1)} == both
+    either = {row["parent"] for row in rows if row["item_code"] == code}
+    either &= {row["parent"] for row in rows if row["qty"] > 1}
+    assert {order.pk for order in orders().filter(items__item_code=code).filter(items__qty__gt=1)} == either
+    assert orders().exclude(pk__in=orders().filter(items__item_code=code)).count() == orders().count() - len(
+        {row["parent"] for row in rows if row["item_code"] == code}
+    )
+
+
+def test_an_inner_query_that_finds_too_much_is_refused(erp, settings):
+    settings.ERPNEXT_BRIDGE |= {"MAX_MEMBERS": 3}
+    with pytest.raises(UnsupportedQuery, match="MAX_MEMBERS"):
+        orders().filter(customer__disabled=False).count()
+
+
+@pytest.mark.skipif(django.VERSION < (6, 1), reason="fetch modes came with Django 6.1")
+def test_fetch_modes_work(erp):
+    from django.db.models import FETCH_PEERS
+
+    found = list(orders().fetch_mode(FETCH_PEERS).order_by("name")[:10])
+    erp.requests.clear()
+    assert all(order.customer.pk for order in found)
+    assert len(erp.requests) == 1
+
+
+# Whose rights
+
+
+def test_a_queryset_of_nobody_is_refused(erp):
+    with pytest.raises(NotConnected, match="acts as nobody"):
+        list(Customer.objects.all())
+    assert len(erp.requests) == 0
+
+
+def test_no_user_falls_back_to_the_service_account(erp, user):
+    with pytest.raises(NotConnected):
+        Customer.objects.for_user(user).count()
+    with pytest.raises(NotConnected), acting_as(user):
+        Customer.objects.count()
+    assert len(erp.requests) == 0
+
+
+def test_the_identity_is_captured_when_the_queryset_is_built(erp):
+    with acting_as(Identity.service()):
+        inside = Customer.objects.filter(disabled=False)
+    assert inside.identity == Identity.service()
+    assert inside.count() > 0
+    assert Customer.objects.all().identity is None
+    with acting_as(Identity("default", "7")):
+        assert inside.all().identity == Identity.service()
+
+
+def test_a_pickled_queryset_holds_no_secret(erp):
+    key, secret = erp.api_key("alice@example.com")
+    pickled = pickle.dumps(customers().order_by("name")[:3])
+    assert secret.encode() not in pickled
+    assert key.encode() not in pickled
+    assert [each.name for each in pickle.loads(pickled)] == [
+        each.name for each in customers().order_by("name")[:3]
+    ]
+
+
+def test_explain_tells_the_requests_and_sends_none(erp):
+    text = (
+        orders().filter(customer__territory="North", status__contains="Dr").order_by("-grand_total").explain()
+    )
+    assert "first: Customer" in text
+    assert '"like", "%Dr%"' in text
+    assert "tested again here: status contains" in text
+    assert '"requests"' in orders().filter(pk="x").explain(format="json")
+    assert len(erp.requests) == 0
+
+
+# The same answers as the database
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("version", [15, 16])
+def test_random_querysets_answer_as_the_database_does(settings, version):
+    rng = random.Random(20261123)
+    rows = twins.make_rows(rng, 90)
+    Twin.objects.bulk_create(rows)
+    zone = ZoneInfo("America/New_York")
+    world = World.load(
+        {
+            "doctypes": {"Bridge Twin": twins.DOCTYPE},
+            "rows": {"Bridge Twin": [twins.wire_row(row, zone) for row in rows]},
+        }
+    )
+    world.add_user(User("all@example.com", full_name="All", roles=["System Manager"], password="x"))
+    refused = 0
+    with Sandbox(version=version, world=world) as site:
+        key, secret = site.api_key("all@example.com")
+        default = {"URL": site.url, "API_KEY": key, "API_SECRET": secret}
+        settings.ERPNEXT_BRIDGE = {"SITES": {"default": default}, "TOKEN_KEYS": ["k" * 40], "PAGE_SIZE": 20}
+        assert {twins.snapshot(each) for each in twins.documents()} == {
+            twins.snapshot(each) for each in Twin.objects.all()
+        }
+        for number in range(150):
+            database, erpnext = twins.random_pair(random.Random(f"{version} {number}"), twins.documents())
+            try:
+                answer = [twins.snapshot(each) for each in erpnext]
+                assert answer == [twins.snapshot(each) for each in database], erpnext.explain()
+                assert erpnext.count() == len(answer), erpnext.explain()
+                assert erpnext.exists() == bool(answer), erpnext.explain()
+            except UnsupportedQuery:
+                refused += 1
+    assert refused <= 12
+
+
+def test_the_tree_of_a_doctype_links_to_itself(erp):
+    child = next(row for row in erp.rows("Territory") if row["parent_territory"])
+    territory = Territory.objects.as_service().get(pk=child["name"])
+    assert territory.parent_territory.pk == child["parent_territory"]
+    assert (
+        Territory.objects.as_service()
+        .filter(parent_territory__name=child["parent_territory"])
+        .contains(territory)
+    )
+
+
+def test_a_user_sees_what_erpnext_lets_that_user_see(demo, settings):
+    seen = {}
+    for name in ("alice@example.com", "bob@example.com"):
+        key, secret = demo.api_key(name)
+        site = {"URL": demo.url, "API_KEY": key, "API_SECRET": secret}
+        settings.ERPNEXT_BRIDGE = {"SITES": {"default": site}, "TOKEN_KEYS": ["k" * 40]}
+        seen[name] = set(customers().values_list("territory", flat=True))
+        assert ToDo.objects.as_service().count() == len(ToDo.objects.as_service())
+    assert seen["bob@example.com"] == {"North"}
+    assert seen["bob@example.com"] < seen["alice@example.com"]
