@@ -593,14 +593,14 @@ class Replay:
             if name == "full":
                 bound["<basic_user_password>"] = basic(user, PASSWORD)
         self.sandbox.set_password("Administrator", PASSWORD)
-        bound["<sid_1>"] = self.administrator_sid()
-        bound["<administrator_session>"] = f"sid={bound['<sid_1>']}"
+        bound["<administrator_session>"] = self.administrator_cookies()
+        bound["<sid_1>"] = re.search(r"sid=(\w+)", bound["<administrator_session>"])[1]
 
-    def administrator_sid(self) -> str:
+    def administrator_cookies(self) -> str:
         form = {"usr": "Administrator", "pwd": PASSWORD}
         request = {"method": "POST", "path": "/api/method/login", "body": form, "body_encoding": "form"}
         got = self.send(request)
-        return re.search(r"sid=(\w+)", " ".join(got.headers.get_all("Set-Cookie"))).group(1)
+        return "; ".join(header.split("; ")[0] for header in got.headers.get_all("Set-Cookie"))
 
     def send(self, request: dict[str, Any], wire: Wire | None = None) -> Got:
         host = f"{self.address[0]}:{self.address[1]}"

@@ -78,6 +78,8 @@ class Application:
         response: Response | None = None
         try:
             response = self.handle(ctx)
+            # A condition that fails takes the whole request down with it.
+            fired = webhooks.deliveries(ctx)
         except HTTPException as error:
             response = Response.force_type(error.get_response(ctx.request.environ))
             self.site.store.rollback()
@@ -88,7 +90,7 @@ class Application:
             self.site.store.rollback()
             response = self.handle_exception(ctx, as_sandbox_error(error))
         else:
-            self.finish(ctx)
+            self.finish(ctx, fired)
         if response is not None:
             complete(ctx, response)
         return response
@@ -104,17 +106,16 @@ class Application:
             return Response()
         return dispatch(ctx)
 
-    def finish(self, ctx: WebContext) -> None:
+    def finish(self, ctx: WebContext, fired: list[webhooks.Delivery]) -> None:
         """Commit what a write did and drop what a read did; then webhooks and the like."""
         if ctx.request_method not in UNSAFE_METHODS:
             self.site.store.rollback()
             return
-        deliveries = webhooks.deliveries(ctx)
         self.site.store.commit()
         sessions.drop_sessions_of_disabled_users(ctx)
         for task in ctx.after_commit:
             task()
-        self.notify(deliveries)
+        self.notify(fired)
 
     def handle_exception(self, ctx: WebContext, error: SandboxError) -> Response | None:
         if isinstance(error, PythonError):

@@ -90,9 +90,11 @@ def not_found(ctx: WebContext) -> Response:
     return answers.html(pages.message("Not Found", "The page you are looking for has gone missing."), 404)
 
 
-def moved(location: str) -> Response:
-    """Frappe's website redirects carry no body and must not be remembered."""
-    headers = {"Location": location, "Cache-Control": "no-store, no-cache, must-revalidate"}
+def moved(ctx: WebContext, location: str) -> Response:
+    """Frappe's website redirects carry no body; v15 says by itself that they must not be remembered."""
+    headers = {"Location": location}
+    if ctx.version < 16:
+        headers["Cache-Control"] = "no-store, no-cache, must-revalidate"
     return Response("", 301, headers, content_type="text/html; charset=utf-8")
 
 
@@ -110,7 +112,7 @@ def desk_path(ctx: WebContext) -> str:
 
 def desk(ctx: WebContext, path: str) -> Response:
     if ctx.version >= 16 and path.startswith("/app"):
-        return moved("/desk" + path.removeprefix("/app"))
+        return moved(ctx, "/desk" + path.removeprefix("/app"))
     if ctx.version < 16 and path.startswith("/desk"):
         return not_found(ctx)
     if not sessions.is_system_user(ctx):
@@ -157,7 +159,7 @@ def own_path(ctx: WebContext, target: str) -> str:
 def openid_configuration(ctx: WebContext, path: str) -> Response:
     # hooks.py of v15: the only well-known address it has.
     if path == "/.well-known/openid-configuration":
-        return moved(f"/api/method/{oauth.MODULE}.openid_configuration")
+        return moved(ctx, f"/api/method/{oauth.MODULE}.openid_configuration")
     return not_found(ctx)
 
 

@@ -10,10 +10,12 @@ from werkzeug.wrappers import Response
 from . import accounts, answers, pages
 from .errors import AuthenticationError, CSRFTokenError, SecurityException, throw
 from .gate import LOCK_SECONDS, SESSION_SECONDS
-from .methods import whitelist
+from .methods import FORBIDDEN, whitelist
 from .web import UNSAFE_METHODS, Cookies, Session, WebContext, posts_only
 
 MAX_PASSWORD_LENGTH = 512
+
+FORBIDDEN["frappe.sessions.get_csrf_token"] = "frappe.sessions.get_csrf_token"
 
 
 def begin(ctx: WebContext) -> None:

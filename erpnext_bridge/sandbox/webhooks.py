@@ -17,8 +17,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
-from . import templating
+from . import documents, templating
 from .context import Context, Site
+from .controllers import hook
+from .documents import Document
+from .errors import throw
 from .store import Row
 
 # Webhook.enqueue_webhook: the pauses after a failure; a read timeout is followed by none.
@@ -60,6 +63,49 @@ class Prepared:
     @property
     def body(self) -> bytes:
         return json.dumps(self.data, default=str).encode()
+
+
+# -- the document --------------------------------------------------------------------------------------
+
+
+@hook("Webhook", "validate")
+def validate(ctx: Context, doc: Document) -> None:
+    """integrations/doctype/webhook/webhook.py, validate."""
+    meta = ctx.store.meta(str(doc.get("webhook_doctype")))
+    if meta is not None and not meta.is_submittable and doc.get("webhook_docevent") in SUBMISSIONS:
+        throw(ctx, "DocType must be Submittable for the selected Doc Event")
+    check_condition(ctx, doc)
+    if not urlsplit(str(doc.get("request_url") or "")).netloc:
+        throw(ctx, "Check Request URL")
+    if doc.get("request_structure") == "Form URL-Encoded":
+        doc.values["webhook_json"] = None
+    elif doc.get("request_structure") == "JSON":
+        doc.set("webhook_data", [])
+    fields = [row.get("fieldname") for row in doc.rows("webhook_data")]
+    if len(fields) != len(set(fields)):
+        throw(ctx, "Same Field is entered more than once")
+    if doc.get("enable_security") and not has_secret(ctx, doc):
+        throw(ctx, "Invalid Webhook Secret")
+
+
+SUBMISSIONS = frozenset({"on_submit", "on_cancel", "on_update_after_submit"})
+
+
+def check_condition(ctx: Context, doc: Document) -> None:
+    """It is tried on an empty new document, whose numbers are None."""
+    condition, doctype = doc.get("condition"), str(doc.get("webhook_doctype"))
+    meta = ctx.store.meta(doctype)
+    if not condition or meta is None:
+        return
+    empty = dict.fromkeys(meta.columns) | documents.new_values(ctx, meta)
+    try:
+        templating.evaluate(str(condition), names(empty, lenient=False))
+    except Exception as problem:
+        throw(ctx, f"Invalid Condition: {problem}")
+
+
+def has_secret(ctx: Context, doc: Document) -> bool:
+    return bool(doc.get("webhook_secret") or ctx.store.secret("Webhook", str(doc.name), "webhook_secret"))
 
 
 # -- which webhooks fire -------------------------------------------------------------------------------
