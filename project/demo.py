@@ -252,6 +252,8 @@ def stop_on_signals() -> None:
     def stop(_number: int, _frame: FrameType | None) -> None:
         for number in numbers:
             signal.signal(number, signal.SIG_IGN)
+        # The worker finishes what it is sending, and takes up to five seconds to notice that it is to stop.
+        os.write(1, b"\nStopping ...\n")
         raise KeyboardInterrupt
 
     for number in numbers:
@@ -273,7 +275,7 @@ def main() -> int:
             say(ended.story("ended by itself, so the demo ends"))
             return 1
     except KeyboardInterrupt:
-        say("\nStopped: site, worker and sandbox.")
+        say("Stopped: nothing of it is left running.")
         return 0
     except (CannotStartError, StartError) as problem:
         say(f"demo: {problem}")

@@ -22,6 +22,7 @@ class DemoProcess:
         kept = {
             key: value for key, value in os.environ.items() if not key.startswith(("ERPNEXT_", "DJANGO_"))
         }
+        self.state = state
         self.lines: list[str] = []
         self.process = subprocess.Popen(
             [sys.executable, "-m", "project.demo"],
