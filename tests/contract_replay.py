@@ -68,7 +68,7 @@ NAMED = re.compile(
 REPEATED = re.compile(r"<(\d+) (bytes|.)>")
 STAMP = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d{1,6})?")
 CLOCK = re.compile(r"\b\d{1,2}:\d\d:\d{1,2}\.\d{1,6}\b")
-HASH = re.compile(r"(?<![\w./-])(?=[a-z]*\d)(?=\d*[a-z])[a-z0-9]{10}(?![\w.-])")
+HASH = re.compile(r"(?<![\w.-])(?=[a-z]*\d)(?=\d*[a-z])[a-z0-9]{10}(?![\w.-])")
 SUBJECT = re.compile(r"\b[0-9a-f]{39}\b")
 TOKENS = re.compile(
     "|".join(
@@ -91,6 +91,8 @@ SHAPES = {
     "subject": r"[0-9a-z]+",
     "hash": r"[a-z0-9]{10}",
 }
+# What `<n bytes>` stands for: all bytes in their order, again and again.
+BYTES = bytes(range(256)).decode("utf-8", "surrogateescape") * (1 << 17)
 NAME_KEYS = frozenset({"name", "parent"})
 
 
@@ -116,7 +118,7 @@ class Values:
     def fill(self, value: Any) -> Any:
         """The request with every placeholder and bound value replaced."""
         if isinstance(value, str):
-            return TOKENS.sub(self.replace, value)
+            return self.bound[value] if value in self.bound else TOKENS.sub(self.replace, value)
         if isinstance(value, list):
             return [self.fill(item) for item in value]
         if isinstance(value, dict):
@@ -126,7 +128,7 @@ class Values:
     def replace(self, token: re.Match[str]) -> str:
         if token["repeated"]:
             count, what = REPEATED.fullmatch(token[0]).groups()
-            return ("x" if what == "bytes" else what) * int(count)
+            return BYTES[: int(count)] if what == "bytes" else what * int(count)
         return self.bound.get(token[0], token[0])
 
     def is_made(self, kind: str, text: str) -> bool:
@@ -431,7 +433,7 @@ def multipart(body: dict[str, Any]) -> tuple[str, bytes]:
             kind = f"\r\nContent-Type: {value['content_type']}"
             content = value["content"]
         head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{extra}{kind}\r\n\r\n'
-        parts.append(f"{head}{content}\r\n".encode())
+        parts.append(f"{head}{content}\r\n".encode("utf-8", "surrogateescape"))
     parts.append(f"--{boundary}--\r\n".encode())
     return f"multipart/form-data; boundary={boundary}", b"".join(parts)
 

@@ -10,7 +10,19 @@ from typing import Any, cast
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Request, Response
 
-from . import answers, credentials, errors, files, methods, resources, routes, sessions, webhooks
+from . import (
+    answers,
+    credentials,
+    errors,
+    files,
+    limits,
+    methods,
+    printing,
+    resources,
+    routes,
+    sessions,
+    webhooks,
+)
 from .context import Site
 from .errors import DataError, SandboxError, ValidationError, throw
 from .gate import Gate
@@ -19,6 +31,9 @@ from .web import UNSAFE_METHODS, WebContext
 
 MAX_BODY = 25 * 1024 * 1024
 NO_CACHE = "no-store,no-cache,must-revalidate,max-age=0"
+
+# Importing them is what makes their methods known.
+METHOD_MODULES = (credentials, files, limits, printing, routes, sessions)
 
 logger = logging.getLogger(__name__)
 
@@ -229,6 +244,7 @@ def run_method(ctx: WebContext, path: str, key: str) -> Response:
     if isinstance(result, Response):
         return result
     if result is not None:
+        webhooks.add_previews(ctx, result)
         ctx.response[key] = result
     return answers.build(ctx)
 
@@ -236,6 +252,7 @@ def run_method(ctx: WebContext, path: str, key: str) -> Response:
 def reply(ctx: WebContext, body: Any, status: int) -> Response:
     if isinstance(body, Response):
         return body
+    webhooks.add_previews(ctx, body.get("data"))
     ctx.response = {**ctx.response, **body}
     return answers.build(ctx, status)
 

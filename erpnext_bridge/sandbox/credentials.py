@@ -14,7 +14,7 @@ from .errors import (
     SQLOperationalError,
     throw,
 )
-from .methods import whitelist
+from .methods import TEXT, whitelist
 from .web import WebContext
 
 
@@ -80,7 +80,7 @@ def same(given: str, stored: str | None) -> bool:
     return bool(stored) and secrets.compare_digest(given.encode(), (stored or "").encode())
 
 
-@whitelist("frappe.core.doctype.user.user.generate_keys", verbs=("POST",))
+@whitelist("frappe.core.doctype.user.user.generate_keys", verbs=("POST",), types={"user": TEXT})
 def generate_keys(ctx: WebContext, user: str) -> dict[str, Any]:
     """A new API secret, and a key for a user who has none."""
     if "System Manager" not in permissions.roles_of(ctx, ctx.user):

@@ -37,6 +37,8 @@ HOME, ATTACHMENTS = "Home", "Home/Attachments"
 FORCED_DOWNLOADS = (".svg", ".html", ".htm", ".xml")
 REFUSED = "You don't have permission to access this file"
 PUBLIC_SECONDS = 12 * 3600
+# Names of the sites' directories, which show in the errors of missing files.
+SITES = {15: "erp.localhost", 16: "v16.localhost"}
 # handler.py: all that users without a desk may upload.
 WEBSITE_TYPES = frozenset(
     {
@@ -174,7 +176,7 @@ def adopt(ctx: Context, values: dict[str, Any]) -> None:
     """A File for content that is there already."""
     stored = read(ctx.store, str(values["file_url"]))
     if stored is None:
-        path = f"sites/erp.localhost{values['file_url']}"
+        path = f"sites/{SITES[ctx.version]}{values['file_url']}"
         raise FileNotFoundError(f"[Errno 2] No such file or directory: '{path}'")
     values["content_hash"] = hashlib.md5(stored.content, usedforsecurity=False).hexdigest()
     values["file_size"] = len(stored.content)
@@ -298,6 +300,9 @@ def check_target(ctx: WebContext, doctype: str | None, name: str | None) -> None
     if not name:
         permissions.require(ctx, doctype, "write")
         return
+    if ctx.version >= 16 and ctx.store.meta(doctype) is None:
+        text = f"DocType {doctype} not found"
+        errors.tied(ctx, errors.DoesNotExistError(text), text)
     documents.check_known(ctx, doctype)
     if ctx.store.exists(doctype, name) is not None:
         permissions.check_document(ctx, documents.load(ctx, doctype, name), "write")
@@ -424,7 +429,9 @@ def served(ctx: WebContext, path: str, stored: Stored) -> Response:
         check = zlib.adler32(path.encode()) & 0xFFFFFFFF
         response.set_etag(f"{stored.changed}-{len(stored.content)}-{check}")
         response.headers["Last-Modified"] = formatdate(stored.changed, usegmt=True)
-        response.make_conditional(
-            ctx.request.environ, accept_ranges=True, complete_length=len(stored.content)
-        )
+        response.headers["Cache-Control"] = "no-cache"
+        length = len(stored.content)
+        response.make_conditional(ctx.request.environ, accept_ranges=True, complete_length=length)
+        if response.status_code != 206:
+            response.headers.remove("Accept-Ranges")
     return response

@@ -8,7 +8,7 @@ from typing import Any
 
 from . import accounts
 from .errors import RateLimitExceededError, msgprint, throw
-from .methods import whitelist
+from .methods import TEXT, whitelist
 from .web import WebContext
 
 HOUR = 3600.0
@@ -35,7 +35,7 @@ def rate_limit(limit: int, seconds: float) -> Callable[[Function], Function]:
     return decorate
 
 
-@whitelist("frappe.core.doctype.user.user.reset_password", guest=True, verbs=("POST",))
+@whitelist("frappe.core.doctype.user.user.reset_password", guest=True, verbs=("POST",), types={"user": TEXT})
 @rate_limit(PASSWORD_RESETS, HOUR)
 def reset_password(ctx: WebContext, user: str) -> str | None:
     """No mail leaves the sandbox; what the caller is told is Frappe's."""

@@ -87,7 +87,10 @@ def website(ctx: WebContext) -> Response:
 
 
 def not_found(ctx: WebContext) -> Response:
-    return answers.html(pages.message("Not Found", "The page you are looking for has gone missing."), 404)
+    response = answers.html(pages.message("Not Found", "The page you are looking for has gone missing."), 404)
+    if ctx.version >= 16:
+        response.headers["Cache-Control"] = "private,max-age=300,stale-while-revalidate=10800"
+    return response
 
 
 def moved(ctx: WebContext, location: str) -> Response:

@@ -108,6 +108,14 @@ def has_secret(ctx: Context, doc: Document) -> bool:
     return bool(doc.get("webhook_secret") or ctx.store.secret("Webhook", str(doc.name), "webhook_secret"))
 
 
+def add_previews(ctx: Context, answer: Any) -> None:
+    """v15 computes two fields whenever a Webhook is shown; they need a document to preview, which nobody keeps."""
+    if ctx.version < 16 and isinstance(answer, dict) and answer.get("doctype") == "Webhook":
+        chosen = "Select a document to check if it meets conditions."
+        answer["meets_condition"] = chosen if answer.get("condition") else "Yes"
+        answer["preview_request_body"] = "Select a document to preview request data"
+
+
 # -- which webhooks fire -------------------------------------------------------------------------------
 
 
