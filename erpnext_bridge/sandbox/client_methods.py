@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from . import deleting, documents, errors, listing, permissions, renaming
+from .checks import cast
 from .filters import from_json
 from .meta import CHILD_FIELDS, STANDARD_FIELDS
 from .methods import FLAG, TEXT, whitelist
@@ -140,7 +141,12 @@ def _names(fieldname: Any) -> Any:
 
 def _single_values(ctx: Context, doctype: str, fields: Any, as_dict: bool) -> Any:
     stored = ctx.store.single(doctype)
-    found = {name: stored[name] for name in fields if name in stored}
+    found: dict[str, Any] = {name: stored[name] for name in fields if name in stored}
+    if ctx.version >= 16:
+        by_name = meta_of(ctx, doctype).by_name
+        found = {
+            name: cast(by_name[name], value) if name in by_name else value for name, value in found.items()
+        }
     return found if as_dict else list(found.values())
 
 
@@ -207,8 +213,15 @@ def only_for(ctx: Context, role: str) -> None:
     errors.throw(ctx, message, errors.PermissionError, title="Insufficient Permissions")
 
 
+def cacheable(ctx: Context, text: str) -> None:
+    """Since 16 some answers may be kept by the browser (utils/caching.py, http_cache)."""
+    if ctx.version >= 16 and ctx.request_method == "GET":
+        ctx.response_headers["Cache-Control"] = text
+
+
 @whitelist("frappe.client.is_document_amended")
 def is_document_amended(ctx: Context, doctype: Any, docname: Any) -> Any:
+    cacheable(ctx, "private,max-age=600")
     if not permissions.has_permission(ctx, doctype, show=False):
         return None
     if "amended_from" not in meta_of(ctx, doctype).column_set:
@@ -238,8 +251,7 @@ def validate_link_and_fetch(ctx: Context, doctype: Any, docname: Any, fields_to_
     if not found:
         return {}
     if not wanted:
-        if ctx.request_method == "GET":
-            ctx.response_headers["Cache-Control"] = "private,max-age=1800,stale-while-revalidate=7200"
+        cacheable(ctx, "private,max-age=1800,stale-while-revalidate=7200")
         return found[0]
     return {**found[0], **get_value(ctx, doctype, wanted, found[0]["name"])}
 

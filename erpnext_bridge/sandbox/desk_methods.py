@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from . import deleting, dialect15, documents, errors, listing, permissions
-from .client_methods import described_rights
+from .client_methods import cacheable, described_rights
 from .dialect16 import Engine
 from .filters import from_json
 from .mariadb import DECIMAL, Expr
@@ -130,6 +130,7 @@ def search_link(
     ignore_user_permissions: Any = False,
 ) -> Any:
     meta = meta_of(ctx, doctype)
+    cacheable(ctx, "private,max-age=300,stale-while-revalidate=300")
     text = str(txt or "")
     found = _search(ctx, meta, text, _search_filters(meta, filters), listing.cint(page_length) or 10)
     # Names that begin with the text come first, then by code point (search.relevance_sorter).
@@ -286,10 +287,10 @@ def getdoc(ctx: Context, doctype: Any, name: Any) -> Any:
     ctx.response["_link_titles"] = {}
     empty = (
         "comments shared assignment_logs attachment_logs info_logs like_logs workflow_logs attachments "
-        "communications automated_messages versions assignments milestones views energy_point_logs"
-    )
+        "communications automated_messages versions assignments milestones views "
+    ) + ("energy_point_logs" if ctx.version < 16 else "custom_perm_types")
     ctx.response["docinfo"] = {
-        "user_info": {},
+        "user_info": _user_info(ctx, doc.get("owner")),
         **{key: [] for key in empty.split()},
         "doctype": doctype,
         "name": doc.name,
@@ -300,6 +301,16 @@ def getdoc(ctx: Context, doctype: Any, name: Any) -> Any:
         "document_email": None,
     }
     return None
+
+
+def _user_info(ctx: Context, user: Any) -> dict[str, Any]:
+    """Since 16 the owner is introduced along with the document."""
+    row = ctx.store.get("User", user) if ctx.version >= 16 and user else None
+    if row is None:
+        return {}
+    zone = row.get("time_zone") or ctx.site.world.time_zone
+    info = {"fullname": row["full_name"], "image": row.get("user_image"), "name": row["name"]}
+    return {row["name"]: {**info, "email": row["email"], "time_zone": zone}}
 
 
 @whitelist("frappe.desk.form.save.savedocs", verbs=("POST", "PUT"))
@@ -470,7 +481,8 @@ def add_tag(ctx: Context, tag: Any, dt: Any, dn: Any, color: Any = None) -> Any:
     tags = [one for one in stored.split(",") if one]
     if tag not in tags:
         tags.append(str(tag))
-        ctx.store.update(dt, dn, {"_user_tags": "," + ",".join(tags)})
+        lead = "," if ctx.version < 16 else ""
+        ctx.store.update(dt, dn, {"_user_tags": lead + ",".join(tags)})
     if ctx.store.exists("Tag", tag) is None:
         _make(ctx, "Tag", {"name": tag})
     return tag

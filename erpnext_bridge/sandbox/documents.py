@@ -273,6 +273,8 @@ def _from_row(ctx: Context, doctype: str, row: Row) -> Document:
             part = Document(ctx, df.options)
             part.values.update(child)
             part.parent_document = doc
+            # A row saved on its own is numbered when its parent is read.
+            part.values["idx"] = part.values["idx"] or len(doc.tables[df.fieldname]) + 1
             doc.tables[df.fieldname].append(part)
     return doc
 

@@ -314,7 +314,9 @@ def _parsed(value: Any) -> Any:
     try:
         return from_json(value)
     except errors.JSONDecodeError:
-        error = errors.JSONDecodeError("invalid literal: line 1 column 1 (char 0)")
+        # Its parser tells the beginnings of true, false and null from all else.
+        reason = "invalid literal" if value[:1] in ("t", "f", "n") else "unexpected character"
+        error = errors.JSONDecodeError(f"{reason}: line 1 column 1 (char 0)")
         error.module = "orjson."
         raise error from None
 

@@ -32,7 +32,7 @@ def set_new_name(ctx: Context, doc: Document) -> None:
         doc.values["name"] = meta.name
     if not doc.name:
         controllers.run(ctx, doc, "autoname")
-    if not doc.name and autoname:
+    if not cstr(doc.name).strip() and autoname:
         doc.values["name"] = _by_rule(ctx, doc, autoname)
     if not doc.name:
         doc.values["name"] = random_name()
@@ -54,7 +54,7 @@ def _by_rule(ctx: Context, doc: Document, autoname: str) -> Any:
     if lower.startswith("naming_series:"):
         return _by_series(ctx, doc)
     if lower.startswith("prompt"):
-        if not doc.name or not str(doc.name).strip():
+        if not cstr(doc.name).strip():
             errors.throw(ctx, "Please set the document name")
         return doc.name
     if lower.startswith("format:"):

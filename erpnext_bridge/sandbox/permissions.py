@@ -271,6 +271,10 @@ def _allowed(
     meta = meta_of(ctx, doctype)
     if meta.is_child:
         return _child_allowed(ctx, meta, ptype, doc, parent_doctype, show)
+    if doc is None and meta.is_single and ctx.version >= 16:
+        from .documents import load
+
+        doc = load(ctx, doctype, doctype)
     allowed = _document_allowed(ctx, ptype, doc) if doc is not None else _doctype_allowed(ctx, meta, ptype)
     if allowed is None:
         return False

@@ -132,7 +132,10 @@ def _expanded(ctx: Context, doc: Document) -> dict[str, Any]:
     data = doc.as_dict()
     for df in [*doc.meta.links, *doc.meta.dynamic_links]:
         doctype = df.options if df.fieldtype == "Link" else data.get(df.options)
-        if data.get(df.fieldname) and doctype:
+        if isinstance(doctype, dict):
+            # The field that names the DocType is a link itself, and has just been replaced.
+            data[df.fieldname] = doctype
+        elif data.get(df.fieldname) and doctype:
             data[df.fieldname] = documents.load(ctx, doctype, data[df.fieldname]).as_dict(nulls=False)
     for df in doc.meta.tables:
         meta = meta_of(ctx, df.options)
@@ -288,7 +291,7 @@ def _copy(ctx: Context, doctype: str, name: str) -> Any:
     return data
 
 
-_OWN = ("name", "owner", "creation", "modified", "modified_by", "parent", "parenttype")
+_OWN = ("name", "owner", "creation", "modified", "modified_by", "docstatus")
 
 
 def _stripped(data: dict[str, Any]) -> dict[str, Any]:
