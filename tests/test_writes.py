@@ -414,6 +414,31 @@ class TestLostAnswers:
         assert deliver(write).state == State.UNCERTAIN
         assert "does not show the document" in write.last_error
 
+    def test_an_attempt_that_was_still_at_work_is_recognised_after_the_refusal(self, site):
+        made = ticket()
+        name, base = made.document_name, made.answer["modified"]
+        site.trouble("drop_before")
+        write = delivered("update", name=name, payload={"notes": "n"}, base_modified=base)
+
+        def earlier_attempt_ends(request):
+            if request.method == "PUT":
+                with site.site.lock:
+                    change = {"notes": "n", "modified": "2026-01-01 00:00:00.123456"}
+                    site.site.store.update("Ticket", name, change)
+                    site.site.store.commit()
+            return False
+
+        site.trouble("unavailable", match=earlier_attempt_ends)
+        assert deliver(write).state == State.DONE
+        assert [request.method for request in site.requests][-3:] == ["GET", "PUT", "GET"]
+        assert write.answer["modified"] == "2026-01-01 00:00:00.123456"
+
+    def test_a_create_is_not_repeated_whatever_the_row_says(self, site):
+        write = queue("create", payload={"subject": "x"})
+        DocumentWrite.objects.filter(pk=write.pk).update(outcome_unknown=True)
+        assert deliver(write).state == State.UNCERTAIN
+        assert site.requests == []
+
     def test_the_submit_of_a_create_is_looked_for_not_the_create_repeated(self, site):
         site.trouble("drop_after", match=lambda request: request.method == "PUT")
         write = delivered("create", "Deal", payload={"subject": "x"}, submit=True)
@@ -478,6 +503,14 @@ class TestConnections:
         assert (write.state, writes_seen(site)[1:]) == (State.CANCELLED, [])
         assert "Its user was deleted" in write.last_error
         assert not can_retry(write)
+
+    def test_a_refused_write_of_a_deleted_user_cannot_be_sent_again(self, site):
+        alice = connect(site, "alice", "reader@example.com", "reader-password")
+        write = delivered("create", payload={"subject": "x"}, identity=Identity.for_user(alice))
+        alice.delete()
+        write.refresh_from_db()
+        with pytest.raises(WriteStateError, match="was deleted"):
+            retry(write)
 
 
 class TestCrashes:

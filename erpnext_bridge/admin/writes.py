@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
+from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
+from django.template.defaultfilters import truncatechars
 from django.utils.html import format_html, format_html_join
 
 from erpnext_bridge.models.write import DocumentWrite, DocumentWriteQuerySet, State
@@ -25,8 +27,8 @@ FINISHED = (State.DONE, State.CANCELLED)
 @admin.register(DocumentWrite)
 class DocumentWriteAdmin(WriteModelAdmin):
     actions = ["send_again", "create_again", "mark_as_done", "give_up"]
-    list_display = ["__str__", "site", "actor", "state", "attempts", "message", "created_at"]
-    list_filter = ["state", "site", "action", "is_service", "created_at", "doctype"]
+    list_display = ["what", "state", "actor", "site", "attempts", "summary", "created_at"]
+    list_filter = ["state", "site", "action", "is_service", "doctype"]
     list_select_related = ["user"]
     date_hierarchy = "created_at"
     ordering = ["-created_at"]
@@ -56,6 +58,14 @@ class DocumentWriteAdmin(WriteModelAdmin):
         editable = {"document_name"} if obj is not None and _needs_name(obj) else set()
         return [str(name) for name in shown if name not in editable]
 
+    def get_form(
+        self, request: HttpRequest, obj: DocumentWrite | None = None, change: bool = False, **kwargs: Any
+    ) -> type[ModelForm[DocumentWrite]]:
+        form = super().get_form(request, obj, change, **kwargs)
+        if name := form.base_fields.get("document_name"):
+            name.required = True
+        return form
+
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
@@ -73,6 +83,14 @@ class DocumentWriteAdmin(WriteModelAdmin):
             self.message_user(request, str(refusal), messages.ERROR)
 
     # Columns and fields
+
+    @admin.display(description="write", ordering="doctype")
+    def what(self, write: DocumentWrite) -> str:
+        return write.title
+
+    @admin.display(description="message")
+    def summary(self, write: DocumentWrite) -> str:
+        return truncatechars(write.last_error, 160)
 
     @admin.display(description="message")
     def message(self, write: DocumentWrite) -> str:

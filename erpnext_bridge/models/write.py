@@ -154,8 +154,12 @@ class DocumentWrite(models.Model):
         ]
 
     def __str__(self) -> str:
-        what = f"{self.get_action_display()} {self.doctype} {self.document_name}".rstrip()
-        return f"{what} ({self.get_state_display().lower()})"
+        return f"{self.title} ({self.get_state_display().lower()})"
+
+    @property
+    def title(self) -> str:
+        """What it does, for people."""
+        return f"{self.get_action_display()} {self.doctype} {self.document_name}".rstrip()
 
     @property
     def identity(self) -> Identity:
