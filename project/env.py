@@ -21,7 +21,7 @@ SITE_KEYS = (
 )
 
 
-class Env(environ.Env):  # type: ignore[misc]
+class Env(environ.Env):
     """django-environ, and `erpnext_site()`."""
 
     def erpnext_site(self, var: str, default: Any = environ.Env.NOTSET) -> dict[str, Any]:

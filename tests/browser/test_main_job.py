@@ -40,10 +40,12 @@ def test_connect_read_write_and_disconnect(visitor):
     page.evaluate("window.notReloaded = true")
     page.get_by_text("ERPNext has it.").wait_for()
     assert page.evaluate("window.notReloaded") is True
+    assert not page.get_by_role("link", name="Look again").is_visible()
     visitor.picture("write-done")
     name = page.locator("[data-bridge=document]").inner_text()
     visitor.open("/erpnext/writes/")
     assert page.get_by_role("link", name=name).is_visible()
+    visitor.picture("writes")
 
     visitor.disconnect()
     visitor.open("/customers/")
