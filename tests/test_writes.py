@@ -585,6 +585,12 @@ class TestCrashes:
         assert site.document("Ticket", write.document_name) is not None
 
     @pytest.mark.django_db(transaction=True)
+    def test_a_refusal_that_comes_after_the_lease_does_so_too(self, site):
+        write = queue("create", payload={"notes": "no subject"})
+        meanwhile(site, write, lambda: sweep(timezone.now() + timedelta(hours=1)))
+        assert (write.state, write.outcome_unknown) == (State.REFUSED, False)
+
+    @pytest.mark.django_db(transaction=True)
     def test_but_not_once_somebody_has_acted_on_it(self, site, caplog):
         write = queue("create", payload={"subject": "x"})
 
