@@ -5,7 +5,7 @@ PYTHON := $(VENV)/bin/python
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format smoke contract bench coverage services clean
+.PHONY: help demo test lint format smoke contract bench coverage docs services clean
 
 help:
 	@echo "make demo       a site to click through, on http://localhost:8000/ (PORT=… for another port)"
@@ -15,6 +15,7 @@ help:
 	@echo "make contract   replay recorded exchanges: DIR=…"
 	@echo "make bench      how fast it is, next to plain requests"
 	@echo "make coverage   which lines and branches no test runs"
+	@echo "make docs       the documentation as pages, in site/"
 	@echo "make services   install redis-server, rabbitmq-server, postgresql and chromium for the tests (Debian, as root)"
 
 $(VENV)/.ready: requirements.txt requirements-dev.txt
@@ -69,6 +70,10 @@ contract: $(VENV)/.ready
 
 bench: $(VENV)/.ready
 	@$(PYTHON) -m benchmarks
+
+docs: $(VENV)/.ready
+	@$(VENV)/bin/mkdocs build --strict --quiet
+	@echo "docs: $$(find site -name '*.html' | wc -l) pages in site/"
 
 services:
 	@.ci/services
