@@ -120,7 +120,6 @@ def _keep(write: DocumentWrite, kept: Payload) -> None:
         state=State.SENDING,
         document_name=kept["name"],
         answer=kept,
-        outcome_unknown=False,
         lease_expires_at=lease,
     ):
         logger.error("Write %s: created %s, but somebody else has decided about it.", write.pk, kept["name"])
@@ -177,8 +176,8 @@ REACTIONS: tuple[tuple[Any, Reaction], ...] = (
 
 HOLDING = (State.SENDING, State.UNCERTAIN)
 """
-States in which a delivery may still say what it learnt. A lease that ended makes a create uncertain; as long as
-nobody has acted on that, which would end the lease for good, the answer that comes at last is the truth.
+States in which a delivery may still say what it learnt. A lease that ended makes a create uncertain. As long as
+it is, nobody has acted on that or sent it again, and the answer that comes at last is the truth.
 """
 
 

@@ -186,7 +186,7 @@ def _restart(write: DocumentWrite, allowed: tuple[State, ...], event: str, by: s
 
 
 def _move(write: DocumentWrite, allowed: tuple[State, ...], **changes: Any) -> None:
-    if not write.advance(allowed, lease_token=None, lease_expires_at=None, **changes):
+    if not write.advance(allowed, **changes):
         write.refresh_from_db()
         raise WriteStateError(
             f"This write is {write.get_state_display().lower()} by now. Look at it again before you decide."
