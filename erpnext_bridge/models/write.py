@@ -235,4 +235,4 @@ class DocumentWrite(models.Model):
     def announce(self, previous: str, using: str | None = None) -> None:
         """Send `write_changed` once the change is committed."""
         send = partial(write_changed.send_robust, DocumentWrite, write=self, previous=previous)
-        transaction.on_commit(send, using=using, robust=True)
+        transaction.on_commit(send, using=using)
