@@ -106,7 +106,7 @@ def test_or_becomes_or_filters():
 def test_nested_or_becomes_a_union():
     either = Q(status="Open", priority="High") | Q(status="Closed", priority="Low")
     assert [
-        dict((name, value) for name, _, value in branch.filters)
+        {name: value for name, _, value in branch.filters}
         for branch in plan(ToDo.objects.filter(either)).branches
     ] == [
         {"status": "Open", "priority": "High"},

@@ -79,8 +79,8 @@ class TwinColumns(models.Model):
     class Meta:
         abstract = True
 
-    def __str__(self):
-        return self.pk
+    def __str__(self) -> str:
+        return str(self.pk)
 
 
 class Twin(TwinColumns):
