@@ -27,7 +27,7 @@ from django.db.models.base import ModelBase
 from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
 from django.utils.timezone import is_aware, make_aware
 
-from erpnext_bridge import values
+from erpnext_bridge import payloads, values
 from erpnext_bridge.access import SiteAccess, open_site
 from erpnext_bridge.conf import DEFAULT_SITE
 from erpnext_bridge.errors import Conflict, NotConnected, UnsupportedQuery
@@ -142,12 +142,14 @@ class BaseDocument(models.Model, metaclass=DocumentBase):
         ]
         instance = cls.from_db(None, [attname for attname, _ in known], [value for _, value in known])
         instance.erp_identity = identity
+        instance._read_zone = zone
         instance._remember(attname for attname, _ in known)
         if whole:
             instance._fill_children(row, zone)
         return instance
 
     _loaded: dict[str, Any]
+    _read_zone: ZoneInfo
     _prefetched_objects_cache: dict[str, Any]
 
     def _remember(self, attnames: Iterable[str]) -> None:
@@ -205,7 +207,7 @@ class Document(BaseDocument):
         pre_save.send(**signal)
         access = self._access()
         if created:
-            self._take(access.client.create(self.doctype, self.creation_payload()), access)
+            self._take(access.client.create(self.doctype, self._wire(self.creation_payload())), access)
         else:
             self._send_changes(access, update_fields)
         post_save.send(created=created, **signal)
@@ -237,8 +239,7 @@ class Document(BaseDocument):
 
     def call(self, method: str, **arguments: Any) -> Any:
         """Call a whitelisted method of the document and return its answer."""
-        wire = {name: values.plain(value) for name, value in arguments.items()}
-        return self._access().client.call_document(self.doctype, self.name, method, **wire)
+        return self._access().client.call_document(self.doctype, self.name, method, **self._wire(arguments))
 
     call.alters_data = True  # type: ignore[attr-defined]
 
@@ -301,23 +302,26 @@ class Document(BaseDocument):
     # Payloads.
 
     def creation_payload(self) -> dict[str, Any]:
-        """Return the fields of a new document as Frappe wants them, with its child rows."""
-        payload = _payload(self, self._zone, _SET_BY_FRAPPE)
+        """Return the fields of a new document by fieldname, with its child rows."""
+        payload = _payload(self, _SET_BY_FRAPPE)
         if self.name:
             payload["name"] = self.name
         for fieldname, rows in self._new_rows.items():
-            payload[fieldname] = [_row_payload(row, self._zone) for row in rows]
+            payload[fieldname] = [_row_payload(row) for row in rows]
         return payload
 
     def changes(self) -> dict[str, Any]:
-        """Return the fields that differ from what was read, as Frappe wants them."""
+        """Return the fields that differ from what was read, by fieldname."""
         return {
-            values.column_of(field): _wire(field, value, self._zone)
+            values.column_of(field): values.to_payload(field, value)
             for field in self._meta.concrete_fields
             if field.column not in _SET_BY_FRAPPE
             and (value := self.__dict__.get(field.attname, models.DEFERRED)) is not models.DEFERRED
             and value != self._loaded.get(field.attname, models.DEFERRED)
         }
+
+    def _wire(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        return payloads.decode(payloads.encode(payload), self._zone)
 
     def _base_modified(self) -> str | None:
         """
@@ -342,7 +346,7 @@ class Document(BaseDocument):
         if modified is not None:
             changed["modified"] = modified
         try:
-            answer = access.client.update(self.doctype, self.name, changed)
+            answer = access.client.update(self.doctype, self.name, self._wire(changed))
         except Conflict as conflict:
             conflict.document = type(self)._default_manager.acting_as(self._identity()).get(pk=self.name)
             raise
@@ -352,7 +356,7 @@ class Document(BaseDocument):
         """Take over the document as ERPNext answered it, with what it filled in."""
         if not isinstance(answer, Mapping):
             return
-        zone = access.facts.time_zone
+        zone = self._read_zone = access.facts.time_zone
         # Frappe leaves out what is NULL (frappe/utils/response.py): what is missing is empty.
         taken = [
             (attname, decode(answer.get(column))) for attname, column, decode in _decoders(type(self), zone)
@@ -381,7 +385,7 @@ class Document(BaseDocument):
         return open_site(self.erp_identity)
 
     def _zone(self) -> ZoneInfo:
-        return open_site(self._identity()).facts.time_zone
+        return self.__dict__.get("_read_zone") or open_site(self._identity()).facts.time_zone
 
     @classmethod
     def _site(cls) -> str:
@@ -426,10 +430,10 @@ def _decoders(model: type[models.Model], zone: ZoneInfo) -> list[tuple[str, str,
     ]
 
 
-def _payload(instance: BaseDocument, zone: Callable[[], ZoneInfo], skip: frozenset[str]) -> dict[str, Any]:
+def _payload(instance: BaseDocument, skip: frozenset[str]) -> dict[str, Any]:
     """Return the fields that were given; what is left empty gets ERPNext's own default."""
     return {
-        values.column_of(field): _wire(field, value, zone)
+        values.column_of(field): values.to_payload(field, value)
         for field in instance._meta.concrete_fields
         if field.column not in skip
         and (value := getattr(instance, field.attname)) is not None
@@ -437,15 +441,8 @@ def _payload(instance: BaseDocument, zone: Callable[[], ZoneInfo], skip: frozens
     }
 
 
-def _row_payload(row: Any, zone: Callable[[], ZoneInfo]) -> dict[str, Any]:
-    if isinstance(row, ChildDocument):
-        return _payload(row, zone, _SET_ON_CHILDREN)
-    return {name: values.plain(value) for name, value in row.items()}
-
-
-def _wire(field: models.Field[Any, Any], value: Any, zone: Callable[[], ZoneInfo]) -> Any:
-    # The zone is asked for only where it matters, so that a write can be queued while the site is down.
-    return values.to_wire(field, value, zone() if values.needs_zone(field) else None)
+def _row_payload(row: Any) -> dict[str, Any]:
+    return _payload(row, _SET_ON_CHILDREN) if isinstance(row, ChildDocument) else dict(row)
 
 
 def _cache_children(document: BaseDocument, fieldname: str, rows: list[Any]) -> None:

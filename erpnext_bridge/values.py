@@ -10,7 +10,8 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -31,9 +32,18 @@ def column_of(field: Any) -> str:
     return str(field.column)
 
 
-def needs_zone(field: models.Field[Any, Any]) -> bool:
-    """Return whether the field's values depend on the site's time zone."""
-    return _target(field).get_internal_type() == "DateTimeField"
+def to_payload(field: models.Field[Any, Any], value: Any) -> Any:
+    """
+    Return a field's value for a document's payload: numbers stay numbers, and a moment stays aware.
+
+    Raises Django's ValidationError for a value that the field cannot hold.
+    """
+    target = _target(field)
+    kind = target.get_internal_type()
+    if value is None or kind not in _PAYLOADS:
+        return to_wire(field, value, None)
+    with _told_as_invalid(field, value):
+        return _PAYLOADS[kind](target, value)
 
 
 def to_wire(field: models.Field[Any, Any], value: Any, zone: ZoneInfo | None) -> Any:
@@ -48,8 +58,14 @@ def to_wire(field: models.Field[Any, Any], value: Any, zone: ZoneInfo | None) ->
     encode = _ENCODERS.get(target.get_internal_type())
     if encode is None:
         return str(value)
-    try:
+    with _told_as_invalid(field, value):
         return encode(target, value, zone)
+
+
+@contextmanager
+def _told_as_invalid(field: models.Field[Any, Any], value: Any) -> Iterator[None]:
+    try:
+        yield
     except (TypeError, ValueError, InvalidOperation) as error:
         raise ValidationError({field.name: f"{value!r} is not a value for this field."}) from error
 
@@ -71,15 +87,6 @@ def canonical(text: str) -> str:
     return f"{date} {canonical(time)}" if time else date
 
 
-def plain(value: Any) -> Any:
-    """Return a value without a field, such as a method's argument, as JSON can carry it."""
-    if isinstance(value, dt.datetime):
-        return value.isoformat(" ")
-    if isinstance(value, dt.date | dt.time | Decimal):
-        return str(value)
-    return value
-
-
 def _link_text(value: Any) -> str | None:
     return str(value) if value else None
 
@@ -99,11 +106,15 @@ def _time_text(sign: str, hours: str, minutes: str, seconds: str, fraction: str 
     return f"{sign}{int(hours):02}:{int(minutes):02}:{int(seconds):02}.{(fraction or '').ljust(6, '0')}"
 
 
+def _aware(field: models.Field[Any, Any], value: Any) -> dt.datetime:
+    moment: dt.datetime = field.to_python(value)
+    return (
+        timezone.make_aware(moment, timezone.get_default_timezone()) if timezone.is_naive(moment) else moment
+    )
+
+
 def _encode_datetime(field: models.Field[Any, Any], value: Any, zone: ZoneInfo) -> str:
-    moment = field.to_python(value)
-    if timezone.is_naive(moment):
-        moment = timezone.make_aware(moment, timezone.get_default_timezone())
-    return str(moment.astimezone(zone).strftime(STAMP_FORMAT))
+    return _aware(field, value).astimezone(zone).strftime(STAMP_FORMAT)
 
 
 def _decode_datetime(field: models.Field[Any, Any], value: Any, zone: ZoneInfo) -> dt.datetime:
@@ -131,6 +142,14 @@ def _decode_json(field: models.Field[Any, Any], value: Any, zone: ZoneInfo) -> A
 
 
 _Codec = Callable[[Any, Any, Any], Any]
+
+_PAYLOADS: dict[str, Callable[[Any, Any], Any]] = {
+    "DateTimeField": _aware,
+    "DecimalField": lambda field, value: Decimal(str(value)),
+    "FloatField": lambda field, value: float(value),
+    "DurationField": lambda field, value: field.to_python(value),
+}
+"""What waits in a payload as Python has it; `payloads.py` encodes it."""
 
 _ENCODERS: dict[str, _Codec] = {
     "BooleanField": lambda field, value, zone: int(bool(field.to_python(value))),

@@ -307,3 +307,14 @@ def test_an_update_for_later_carries_what_it_was_based_on(erp):
     ]
     with pytest.raises(UnsupportedQuery, match="submit_later"):
         lead.save_later(submit=True)
+
+
+@pytest.mark.django_db
+def test_writes_are_queued_while_the_site_is_down(erp, settings):
+    with acting_as(Identity.service()):
+        read = Lead.objects.create(first_name="Ada")
+        settings.ERPNEXT_BRIDGE["SITES"]["default"] |= {"URL": "http://127.0.0.1:9"}
+        assert Lead(first_name="Eve").save_later().state == "pending"
+        read.company_name = "New"
+        assert read.save_later().base_modified
+        assert SalesOrder(items=[{"qty": Decimal("1.5"), "at": dt.datetime.now(dt.UTC)}]).save_later().pk

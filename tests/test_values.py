@@ -38,7 +38,11 @@ SAME_BOTH_WAYS = [
     (models.FloatField(), 0.1, "0.1"),
     (models.DateField(), dt.date(2024, 2, 29), "2024-02-29"),
     (models.DateTimeField(), dt.datetime(2024, 7, 1, 12, tzinfo=dt.UTC), "2024-07-01 08:00:00.000000"),
-    (models.DateTimeField(), dt.datetime(2024, 1, 1, 12, 0, 0, 5, tzinfo=dt.UTC), "2024-01-01 07:00:00.000005"),
+    (
+        models.DateTimeField(),
+        dt.datetime(2024, 1, 1, 12, 0, 0, 5, tzinfo=dt.UTC),
+        "2024-01-01 07:00:00.000005",
+    ),
     (models.TimeField(), dt.time(9, 5, 0, 500000), "09:05:00.500000"),
     (models.DurationField(), dt.timedelta(days=1, microseconds=1), "86400.000001"),
     (models.JSONField(), {"a": [1, None]}, '{"a": [1, null]}'),
@@ -81,7 +85,9 @@ def test_null_reads_as_the_field_declares_it():
 
 def test_a_clock_that_was_set_back_keeps_its_hour():
     """01:30 came twice in New York on that day; the first is meant."""
-    assert from_wire(models.DateTimeField(), "2024-11-03 01:30:00") == dt.datetime(2024, 11, 3, 5, 30, tzinfo=dt.UTC)
+    assert from_wire(models.DateTimeField(), "2024-11-03 01:30:00") == dt.datetime(
+        2024, 11, 3, 5, 30, tzinfo=dt.UTC
+    )
 
 
 @override_settings(USE_TZ=False, TIME_ZONE="Asia/Tokyo")
@@ -115,3 +121,16 @@ def test_a_value_that_the_field_cannot_hold_is_a_validation_error(made, value):
 )
 def test_two_spellings_of_one_moment_are_one(text, canonical):
     assert values.canonical(text) == canonical
+
+
+def test_a_payload_keeps_numbers_and_moments():
+    """Controllers of ERPNext compute with numbers before they are cast, and a site's zone may be unknown."""
+    moment = dt.datetime(2024, 7, 1, 12, tzinfo=dt.UTC)
+    assert values.to_payload(field(Currency()), "10.50") == Decimal("10.50")
+    assert values.to_payload(field(models.FloatField()), "1.5") == 1.5
+    assert values.to_payload(field(models.DateTimeField()), moment) is moment
+    assert values.to_payload(field(models.BooleanField()), True) == 1
+    assert values.to_payload(field(models.DateField()), dt.date(2024, 1, 2)) == "2024-01-02"
+    assert values.to_payload(field(models.DateField()), None) is None
+    with pytest.raises(ValidationError):
+        values.to_payload(field(Currency()), "much")
