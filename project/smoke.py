@@ -122,7 +122,9 @@ class Job:
             return "there was no connection"
         done = self.walker.send(page, "/erpnext/disconnect/").expect()
         self.walker.get("/customers/").expect(path="/erpnext/connect/")
-        return "revoked at ERPNext" if "ERPNext has revoked" in done.text else "not confirmed by ERPNext"
+        if "ERPNext has revoked" not in done.text:
+            raise WalkError("ERPNext did not confirm that it has revoked the tokens.")
+        return "revoked at ERPNext"
 
     def leads(self) -> list[Any]:
         """Return the leads with our mark, as the demo's user sees them by the models of the demo."""

@@ -104,7 +104,8 @@ class Visitor:
         """Save a screenshot where SCREENSHOTS names a folder."""
         folder = os.environ.get("SCREENSHOTS")
         if folder:
-            self.page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+            is_phone = self.page.viewport_size == PHONE
+            self.page.screenshot(path=Path(folder) / f"{name}.png", full_page=is_phone)
 
 
 @pytest.fixture
