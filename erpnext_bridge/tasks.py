@@ -82,14 +82,6 @@ def ask_a_worker(*, write: DocumentWrite, **_: Any) -> None:
         nudge(write)
 
 
-def beat_schedule() -> dict[str, Any]:
-    """Return the entry for `CELERY_BEAT_SCHEDULE` that runs the sweep."""
-    # Sweeps that nobody ran in time have nothing to add to the next one.
-    options = {"expires": SWEEP_EVERY, **_routing()}
-    entry = {"task": "erpnext_bridge.sweep", "schedule": SWEEP_EVERY, "options": options}
-    return {"erpnext-bridge-sweep": entry}
-
-
 def _routing() -> dict[str, str]:
     queue = get_settings().write_queue
     return {"queue": queue} if queue else {}
