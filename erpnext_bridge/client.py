@@ -415,7 +415,7 @@ class FrappeClient:
             headers=JSON_BODY,
             body=encode(params),
             credentials=self.credentials,
-            read_only=True,
+            idempotent=True,
         )
         return _result(self._exchange(request))
 

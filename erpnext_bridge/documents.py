@@ -156,7 +156,10 @@ class BaseDocument(models.Model, metaclass=DocumentBase):
         """Keep these values as they are at ERPNext, so that saving sends only what changed."""
         if "_loaded" not in self.__dict__:
             self._loaded = {}
-        self._loaded.update((attname, deepcopy(self.__dict__[attname])) for attname in attnames)
+        for attname in attnames:
+            value = self.__dict__[attname]
+            # Only the value of a JSON field can change in place.
+            self._loaded[attname] = deepcopy(value) if isinstance(value, list | dict) else value
 
     def _fill_children(self, row: Mapping[str, Any], zone: ZoneInfo) -> None:
         for fieldname, child in child_tables(type(self)).items():

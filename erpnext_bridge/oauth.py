@@ -114,14 +114,14 @@ class OAuthEndpoints:
     def revoke(self, token: str, hint: Hint = "access_token") -> None:
         """Revoke a token and its pair. Frappe answers 200 whatever it did: `introspect` tells the outcome."""
         with _hiding(token, self.client_secret):
-            answer = self._post("revoke_token", {"token": token, "token_type_hint": hint})
+            answer = self._post("revoke_token", {"token": token, "token_type_hint": hint}, idempotent=True)
             if answer.status != 200:
                 raise answers.error_of(answer)
 
     def introspect(self, token: str, hint: Hint = "access_token") -> dict[str, Any]:
         """Return Frappe's view of a token: `active` turns false by revocation only, and `exp` is in site time."""
         with _hiding(token, self.client_secret):
-            answer = self._post("introspect_token", {"token": token, "token_type_hint": hint})
+            answer = self._post("introspect_token", {"token": token, "token_type_hint": hint}, idempotent=True)
             return _content(answers.read(answer))
 
     def profile(self, access_token: str) -> dict[str, Any]:
@@ -146,7 +146,7 @@ class OAuthEndpoints:
             return {}
         return dict(token)
 
-    def _post(self, endpoint: str, data: Mapping[str, str]) -> Answer:
+    def _post(self, endpoint: str, data: Mapping[str, str], *, idempotent: bool = False) -> Answer:
         form = dict(data)
         # A bearer token, a cookie, or Basic in a place that reads the form, each makes it "invalid_client".
         credentials: Credentials = Anonymous()
@@ -157,9 +157,15 @@ class OAuthEndpoints:
         if self.client_auth == "post":
             form["client_secret"] = self.client_secret
         body = urlencode(form).encode()
-        return self._send(
-            Request("POST", _endpoint(endpoint), headers=FORM, body=body, credentials=credentials)
+        request = Request(
+            "POST",
+            _endpoint(endpoint),
+            headers=FORM,
+            body=body,
+            credentials=credentials,
+            idempotent=idempotent,
         )
+        return self._send(request)
 
     def _send(self, request: Request) -> Answer:
         transport = self.transport or transport_for(self.site_url)

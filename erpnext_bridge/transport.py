@@ -82,8 +82,8 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes | Multipart | None = field(default=None, repr=False)
     credentials: Credentials = field(default_factory=Anonymous)
-    read_only: bool = False
-    """Whether a POST only reads; a GET always does."""
+    idempotent: bool = False
+    """Whether sending a POST twice does no more than once; a GET always is."""
 
     @property
     def target(self) -> str:
@@ -91,7 +91,7 @@ class Request:
 
     @property
     def repeatable(self) -> bool:
-        return self.read_only or self.method == "GET"
+        return self.idempotent or self.method == "GET"
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,7 +181,7 @@ def test_a_read_is_tried_a_second_time_only_once(server, transport):
 def test_a_read_by_post_survives_it_too(server, transport):
     server.reply = Reply(drop_reused=True)
     transport.send(get())
-    assert transport.send(post(read_only=True)).status == 200
+    assert transport.send(post(idempotent=True)).status == 200
 
 
 def test_a_write_on_a_dead_connection_is_not_sent_twice(server, transport):
