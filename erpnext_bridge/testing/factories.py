@@ -15,10 +15,11 @@ from zoneinfo import ZoneInfo
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Field, Model
 
-from erpnext_bridge import values as wire
+from erpnext_bridge import payloads
 from erpnext_bridge.documents import BaseDocument, Document
 from erpnext_bridge.documents import _decoders as decoders_of
 from erpnext_bridge.identity import Identity, ambient_identity
+from erpnext_bridge.values import column_of, to_payload
 
 from .sites import current_site
 
@@ -96,19 +97,20 @@ def _instance(model: type[D], stored: Payload) -> D:
 
 
 def _wire_values(what: type[BaseDocument] | str, values: Mapping[str, Any], sandbox: Sandbox) -> Payload:
-    zone = ZoneInfo(sandbox.world.time_zone)
-    return dict(_wire_value(what, name, value, zone) for name, value in values.items())
+    named = dict(_named(what, name, value) for name, value in values.items())
+    return payloads.decode(payloads.encode(named), lambda: ZoneInfo(sandbox.world.time_zone))
 
 
-def _wire_value(what: Any, name: str, value: Any, zone: ZoneInfo) -> tuple[str, Any]:
+def _named(what: type[BaseDocument] | str, name: str, value: Any) -> tuple[str, Any]:
+    """Return fieldname and value of what a test calls by a field's name, or by its attribute's."""
     if isinstance(value, list | tuple):
         return name, [_row(row) for row in value]
     if isinstance(value, Model):
-        return name.removesuffix("_id"), value.pk
+        value = value.pk
     field = None if isinstance(what, str) else _field(what, name)
     if field is None:
-        return name, wire.plain(value)
-    return wire.column_of(field), wire.to_wire(field, value, zone)
+        return name, value
+    return column_of(field), to_payload(field, value)
 
 
 def _field(model: type[BaseDocument], name: str) -> Field[Any, Any] | None:
@@ -124,10 +126,10 @@ def _field(model: type[BaseDocument], name: str) -> Field[Any, Any] | None:
 
 def _row(row: Any) -> Any:
     if not isinstance(row, BaseDocument):
-        return dict(row) if isinstance(row, Mapping) else row
-    kept = {field.name: getattr(row, field.attname) for field in row._meta.concrete_fields}
-    own = {name: value for name, value in kept.items() if name not in NOT_OF_ROWS and value is not None}
-    return _wire_values(type(row), own, current_site())
+        return row
+    fields = [field for field in row._meta.concrete_fields if field.name not in NOT_OF_ROWS]
+    given = {column_of(field): to_payload(field, getattr(row, field.attname)) for field in fields}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 NOT_OF_ROWS = frozenset(

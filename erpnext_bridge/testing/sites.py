@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -15,10 +14,10 @@ from erpnext_bridge import addresses, tasks
 from erpnext_bridge.conf import DEFAULT_SITE
 from erpnext_bridge.signals import write_changed
 
-if TYPE_CHECKING:
-    from erpnext_bridge.sandbox import Sandbox, World
+from .worlds import WorldSource, ready
 
-WorldSource = "World | Mapping[str, Any] | str | PathLike[str] | None"
+if TYPE_CHECKING:
+    from erpnext_bridge.sandbox import Sandbox
 
 DEFAULT_VERSION = 15
 SERVICE_USER = "Administrator"
@@ -51,7 +50,7 @@ def current_site() -> Sandbox:
 @contextmanager
 def open_erpnext_site(
     version: int = DEFAULT_VERSION,
-    world: WorldSource = None,  # type: ignore[valid-type]
+    world: WorldSource = None,
     *,
     service_user: str = SERVICE_USER,
     override: Any = None,
@@ -64,7 +63,7 @@ def open_erpnext_site(
     """
     from erpnext_bridge.sandbox import Sandbox
 
-    with Sandbox(version, world_of(world)) as sandbox:
+    with Sandbox(version, ready(world)) as sandbox:
         values = settings_for(sandbox, service_user)
         change: AbstractContextManager[Any] = (override or override_settings)(ERPNEXT_BRIDGE=values)
         with change, nobody_asked():
@@ -73,16 +72,6 @@ def open_erpnext_site(
                 yield sandbox
             finally:
                 _open.remove(sandbox)
-
-
-def world_of(source: Any) -> World:
-    from erpnext_bridge.sandbox import World
-
-    if source is None:
-        return World.demo()
-    if isinstance(source, World):
-        return source
-    return World.load(source if isinstance(source, Mapping) else Path(source))
 
 
 def settings_for(sandbox: Sandbox, service_user: str = SERVICE_USER) -> dict[str, Any]:
