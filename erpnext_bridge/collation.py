@@ -56,7 +56,8 @@ def _letter_weight(character: str) -> str:
     if len(lower) == 1 and lower != character:
         return _weights_of(lower)
     if lower in _AS_LETTERS:
-        first, rest = _AS_LETTERS[lower]
+        spelled = _AS_LETTERS[lower]
+        first, rest = spelled[0], spelled[1]
         return _latin(first) + (_latin(rest) if rest.isascii() else chr(_LETTERS + 200))
     if lower in _AFTER_LETTER:
         return chr(ord(_latin(_AFTER_LETTER[lower])) + 1)

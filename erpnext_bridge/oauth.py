@@ -121,7 +121,9 @@ class OAuthEndpoints:
     def introspect(self, token: str, hint: Hint = "access_token") -> dict[str, Any]:
         """Return Frappe's view of a token: `active` turns false by revocation only, and `exp` is in site time."""
         with _hiding(token, self.client_secret):
-            answer = self._post("introspect_token", {"token": token, "token_type_hint": hint}, idempotent=True)
+            answer = self._post(
+                "introspect_token", {"token": token, "token_type_hint": hint}, idempotent=True
+            )
             return _content(answers.read(answer))
 
     def profile(self, access_token: str) -> dict[str, Any]:

@@ -97,5 +97,7 @@ def test_the_changelog_begins_with_this_version():
 
 def test_every_make_target_that_is_told_is_there():
     targets = set(re.findall(r"^([a-z]+):", page("Makefile"), re.MULTILINE))
-    told = set(re.findall(r"(?:`|^)make ([a-z]+)", " ".join(each.read_text("utf-8") for each in PAGES), re.MULTILINE))
+    told = set(
+        re.findall(r"(?:`|^)make ([a-z]+)", " ".join(each.read_text("utf-8") for each in PAGES), re.MULTILINE)
+    )
     assert told - targets == set()

@@ -11,6 +11,7 @@ from .filters import from_json
 from .meta import CHILD_FIELDS, STANDARD_FIELDS
 from .methods import FLAG, TEXT, whitelist
 from .permissions import meta_of
+from .values import cint
 
 if TYPE_CHECKING:
     from .context import Context
@@ -160,7 +161,7 @@ def get_single_value(ctx: Context, doctype: Any, field: Any) -> Any:
         errors.throw(ctx, message)
     value = ctx.store.single(doctype).get(field)
     if df is not None and df.fieldtype in ("Check", "Int"):
-        return documents.cint(value)
+        return cint(value)
     return value
 
 
@@ -309,7 +310,7 @@ def insert_one(ctx: Context, data: Any) -> Document:
     """A child row is appended to its parent, and the parent is what comes back."""
     if not isinstance(data, dict):
         raise errors.TypeError(f"'{type(data).__name__}' object is not iterable")
-    meta = ctx.store.meta(data.get("doctype")) if isinstance(data, dict) else None
+    meta = ctx.store.meta(str(data.get("doctype")))
     if meta is None or not meta.is_child:
         return documents.insert(ctx, documents.from_dict(ctx, data))
     place = [data.get(key) for key in ("parenttype", "parent", "parentfield")]

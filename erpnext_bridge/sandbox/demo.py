@@ -329,10 +329,10 @@ def demo_world(seed: int = SEED) -> World:
 
 
 def _users() -> Iterator[User]:
-    yield User(ADMINISTRATOR, ADMINISTRATOR, ["Administrator", "System Manager"], password="admin")  # noqa: S106
+    yield User(ADMINISTRATOR, ADMINISTRATOR, ["Administrator", "System Manager"], password="admin")
     sales = ["Sales User", "Sales Manager", "Sales Master Manager", "Item Manager"]
-    yield User(ALICE, "Alice Adams", sales, password="alice-sandbox")  # noqa: S106
-    yield User(BOB, "Bob Brown", ["Sales User"], password="bob-sandbox")  # noqa: S106
+    yield User(ALICE, "Alice Adams", sales, password="alice-sandbox")
+    yield User(BOB, "Bob Brown", ["Sales User"], password="bob-sandbox")
 
 
 def _stamp(created: datetime, modified: datetime, owner: str, editor: str) -> Row:

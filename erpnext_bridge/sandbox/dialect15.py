@@ -526,7 +526,10 @@ def _counted(query: Query, column: Expr, name: str, operator: Any, value: Any) -
         doctype = df.options if df is not None else query.doctype
         nodes = tree_nodes(query.ctx, doctype, value, operator) or [""]
         return mariadb.member(column, nodes, operator.startswith("not "))
-    lower = str(operator).casefold()
+    return _counted_by(query, column, str(operator).casefold(), value)
+
+
+def _counted_by(query: Query, column: Expr, lower: str, value: Any) -> Condition:
     if value is None:
         return Condition(f"{column.sql} IS NULL", column.params)
     if lower in ("=", "!=", *COMPARISONS):

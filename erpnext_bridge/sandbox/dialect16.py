@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import dates, errors, mariadb
 from .filters import TREE_OPERATORS, tree_nodes
@@ -114,7 +114,7 @@ class Engine:
 
     def _throw(
         self, message: str, error: type[errors.SandboxError] = errors.ValidationError, title: str = ""
-    ) -> Any:
+    ) -> NoReturn:
         errors.throw(self.ctx, message, error, title=title or None)
 
     # -- permission --------------------------------------------------------------------------------------
@@ -192,12 +192,9 @@ class Engine:
         if df is None or df.is_table:
             self.query.join_children(doctype, "parent", df.fieldname if df is not None else None)
             return
-        if doctype == self.doctype:
-            # The query builder renames the joined copy but reads from the first table: a self link
-            # answers with the row's own values.
-            alias = f"tab{doctype}2"
-        else:
-            alias = f"tab{doctype}"
+        # The query builder renames the joined copy but reads from the first table: a self link
+        # answers with the row's own values.
+        alias = f"tab{doctype}2" if doctype == self.doctype else f"tab{doctype}"
         if not self.query.joined(alias):
             self.query.join_link(doctype, alias, df.fieldname)
             self.restrict_table(doctype, alias)
@@ -316,7 +313,7 @@ class Engine:
             return self.simple(raw[1], raw[3], raw[2], raw[0])
         if len(raw) == 2:
             return self.simple(raw[0], raw[1])
-        return self._throw(f"Invalid simple filter format: {raw}")  # type: ignore[no-any-return]
+        return self._throw(f"Invalid simple filter format: {raw}")
 
     # -- one filter --------------------------------------------------------------------------------------
 
@@ -345,7 +342,6 @@ class Engine:
             match = _BACKTICKED.match(name.strip())
             if match is None:
                 self._throw(f"Filter fields have invalid backtick notation: {name}", title="Invalid Filter")
-            assert match is not None
             self.check_field(match.group(1), match.group(3))
             return self.place(match.group(1), match.group(3), "WHERE")
         if "." in name:
@@ -366,7 +362,6 @@ class Engine:
                 f"Invalid filter field format: {name}. Use 'fieldname' or 'link_fieldname.target_fieldname'.",
                 title="Invalid Filter",
             )
-        assert found is not None
         df, doctype, fieldname = found
         self.check_field(doctype, fieldname, self.doctype if df is None or df.is_table else None)
         self.join(df, doctype)
@@ -457,7 +452,6 @@ class Engine:
         match = _PARSED.match(path)
         if match is None:
             self._throw(f"Could not parse field: {path}")
-        assert match is not None
         doctype = match.group(2)[3:] if match.group(2) else self.doctype
         fieldname = match.group(4)
         if fieldname in OPTIONAL_FIELDS or fieldname in permitted:
@@ -552,7 +546,7 @@ class Engine:
         if isinstance(raw, str | int | float):
             return [self._argument(raw, name)]
         kind = type(raw).__name__
-        return self._throw(  # type: ignore[no-any-return]
+        return self._throw(
             f"Invalid function argument type: {kind}. Only strings, numbers, lists, and None are allowed."
         )
 
@@ -588,7 +582,7 @@ class Engine:
             return f"`{text}`", self.place(self.doctype, text, "SELECT").expr
         if text.isdigit():
             return text, Expr("?", INT, (int(text),))
-        return self._throw(  # type: ignore[no-any-return]
+        return self._throw(
             f"Invalid argument format: {text}. Only quoted string literals or simple field names are allowed."
         )
 
@@ -628,7 +622,6 @@ class Engine:
             match = _BACKTICKED.match(name.strip())
             if match is None:
                 self._throw(f"{label} has invalid backtick notation: {name}")
-            assert match is not None
             self.check_field(match.group(1), match.group(3))
             return self.place(match.group(1), match.group(3), clause).expr
         found = self.dotted(name, tab_allowed=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import errors
 from .meta import CHILD_FIELDS, OPTIONAL_FIELDS, STANDARD_FIELDS, DocField, DocType
@@ -50,7 +50,7 @@ def from_json(text: str) -> Any:
         raise errors.JSONDecodeError(str(error)) from None
 
 
-def invalid_field(ctx: Context, fieldname: Any) -> None:
+def invalid_field(ctx: Context, fieldname: Any) -> NoReturn:
     errors.throw(ctx, f"Field not permitted in query: {fieldname}", errors.DataError)
 
 
@@ -222,7 +222,6 @@ def _field_kept(ctx: Context, doctype: str, text: Any) -> bool:
     meta, df = docfield(ctx, fieldname, doctype)
     if df is None:
         invalid_field(ctx, fieldname)
-    assert df is not None
     return not df.permlevel or df.permlevel in levels(ctx, meta, doctype)
 
 

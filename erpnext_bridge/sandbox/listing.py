@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .. import collation
+from erpnext_bridge import collation
+
 from . import dialect15, errors
 from .dialect16 import Engine
 from .filters import from_json, validate_fields, validate_filters
@@ -141,13 +142,17 @@ def tell_query(ctx: Context, query: Query) -> None:
 
 
 def build(ctx: Context, args: dict[str, Any], *, raw_text: bool = False) -> Engine | Query | None:
+    _check_arguments(ctx, args)
+    if ctx.version >= 16:
+        return build16(ctx, args, raw_text)
+    return build15(ctx, args)
+
+
+def _check_arguments(ctx: Context, args: dict[str, Any]) -> None:
     unknown = [key for key in args if key not in ARGUMENTS[ctx.version] and key != "doctype"]
     if unknown:
         raise errors.TypeError(f"DatabaseQuery.execute() got an unexpected keyword argument '{unknown[0]}'")
     check_table(ctx, args["doctype"])
-    if ctx.version >= 16:
-        return build16(ctx, args, raw_text)
-    return build15(ctx, args)
 
 
 def check_table(ctx: Context, doctype: Any) -> None:
@@ -358,9 +363,8 @@ def report_count(ctx: Context, form: dict[str, Any]) -> int | None:
     if ctx.version < 16:
         return _count15(ctx, args, doctype, bool(distinct), limit)
     args["fields"] = [f"`tab{doctype}`.name"]
-    engine = build(ctx, args, raw_text=True)
-    assert isinstance(engine, Engine)
-    count = engine.query.count()
+    _check_arguments(ctx, args)
+    count = build16(ctx, args, raw_text=True).query.count()
     if count == limit:
         ctx.response_headers["Cache-Control"] = "private,max-age=600,stale-while-revalidate=10800"
     return count

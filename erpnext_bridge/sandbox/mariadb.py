@@ -6,11 +6,11 @@ Dates are kept as `YYYY-MM-DD`, datetimes as text with six decimals, times as mi
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from .. import collation
+from erpnext_bridge import collation
 
 TEXT, INT, DECIMAL, DATE, DATETIME, TIME = "text", "int", "decimal", "date", "datetime", "time"
 NUMBERS = frozenset({INT, DECIMAL})
@@ -238,7 +238,7 @@ def _datetime_literal(expr: Expr, text: str) -> tuple[Expr, Any]:
     return expr, value if kind == DATETIME else f"{value} 00:00:00.000000"
 
 
-_TEXT_LITERAL = {
+_TEXT_LITERAL: dict[str, Callable[[Expr, str], tuple[Expr, Any]]] = {
     TEXT: lambda expr, text: (expr, text),
     INT: lambda expr, text: (expr, number(text)),
     DECIMAL: lambda expr, text: (expr, number(text)),

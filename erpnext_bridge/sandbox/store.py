@@ -7,7 +7,8 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from .. import collation
+from erpnext_bridge import collation
+
 from . import errors, mariadb
 from .mariadb import DATE, DATETIME, DECIMAL, INT, TEXT, TIME
 from .meta import DocType
@@ -335,7 +336,7 @@ def _incorrect(meta: DocType, column: str, kind: str, value: Any) -> errors.Sand
 
 
 def _encode_date(meta: DocType, column: str, value: Any) -> str:
-    kind, text = mariadb.moment(str(value))
+    _, text = mariadb.moment(str(value))
     if text.startswith("0000") or _has_zone(str(value)):
         raise _incorrect(meta, column, "date", value)
     return text[:10]

@@ -166,9 +166,9 @@ def complete(raw: Mapping[str, Any]) -> dict[str, Any]:
     if result.get("autoname") == "autoincrement":
         result["allow_rename"] = 0
     _show_mandatory_in_lists(fields)
-    for field in fields:
-        if field["fieldtype"] == "Check" and not field.get(ADDED):
-            field.setdefault("default", "0")
+    for each in fields:
+        if each["fieldtype"] == "Check" and not each.get(ADDED):
+            each.setdefault("default", "0")
     result["fields"] = fields
     return result
 
@@ -189,8 +189,8 @@ def _show_mandatory_in_lists(fields: list[dict[str, Any]]) -> None:
     if any(field.get("in_list_view") for field in fields):
         return
     mandatory = [field for field in fields if field.get("reqd") and not field.get("hidden")]
-    for field in mandatory[:4]:
-        field["in_list_view"] = 1
+    for each in mandatory[:4]:
+        each["in_list_view"] = 1
 
 
 def _doctype(raw: Mapping[str, Any], version: int) -> DocType:
@@ -202,14 +202,19 @@ def _doctype(raw: Mapping[str, Any], version: int) -> DocType:
 
 def describe(store: Store, doctypes: Iterable[DocType], now: str) -> None:
     """Write DocTypes as the rows that make up their documents."""
-    stamp = {"creation": now, "modified": now, "owner": ADMINISTRATOR, "modified_by": ADMINISTRATOR}
+    stamp: dict[str, Any] = {
+        "creation": now,
+        "modified": now,
+        "owner": ADMINISTRATOR,
+        "modified_by": ADMINISTRATOR,
+    }
     stamp |= {"docstatus": 0, "idx": 0}
     rows: dict[str, list[dict[str, Any]]] = {"DocType": [], "DocField": [], "DocPerm": []}
     base = {part: defaults_of(store.doctypes[part]) for part in rows}
     for doctype in doctypes:
         rows["DocType"].append({**base["DocType"], **doctype.raw, **stamp})
-        for index, field in enumerate(doctype.fields, 1):
-            rows["DocField"].append(_part(doctype, "fields", index, field.raw, base["DocField"], stamp))
+        for index, docfield in enumerate(doctype.fields, 1):
+            rows["DocField"].append(_part(doctype, "fields", index, docfield.raw, base["DocField"], stamp))
         for index, rule in enumerate(doctype.permissions, 1):
             rows["DocPerm"].append(_part(doctype, "permissions", index, rule, base["DocPerm"], stamp))
     for part, found in rows.items():
