@@ -84,9 +84,13 @@ class Application:
         environ["sandbox.context"] = ctx
         if ctx.path.startswith(files.PUBLIC):
             return files.static(self.site, environ)
-        with self.site.lock:
-            response = self.respond(ctx)
-            return answer_of(response, environ) if response is not None else error_page(500)
+        try:
+            with self.site.lock:
+                response = self.respond(ctx)
+                return answer_of(response, environ) if response is not None else error_page(500)
+        finally:
+            # Uploaded files are temporary files of werkzeug's.
+            request.close()
 
     def respond(self, ctx: WebContext) -> Response | None:
         """Frappe's answer; None where its own error handling fails and gunicorn answers."""

@@ -127,10 +127,27 @@ def deliveries(ctx: Context) -> list[Delivery]:
             if meets_condition(webhook, document):
                 # Its place among the others is that of its last occurrence.
                 last.pop((webhook["name"], name), None)
-                last[webhook["name"], name] = Delivery(
-                    webhook["name"], doctype, name, dict(document), ctx.user
-                )
+                seen = snapshot(document)
+                last[webhook["name"], name] = Delivery(webhook["name"], doctype, name, seen, ctx.user)
     return list(last.values())
+
+
+# Where Document.as_dict puts the link of a child row to its parent.
+LAST = ("parent", "parentfield", "parenttype", "doctype", "__unsaved")
+
+
+def snapshot(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document as webhooks see it, in Frappe's order of keys."""
+    shown = {key: value for key, value in document.items() if key not in ("__unsaved", "__islocal")}
+    for key, value in shown.items():
+        if isinstance(value, list):
+            shown[key] = [ordered(row) if isinstance(row, dict) else row for row in value]
+    return shown
+
+
+def ordered(row: Mapping[str, Any]) -> dict[str, Any]:
+    first = {key: value for key, value in row.items() if key not in LAST}
+    return first | {key: row[key] for key in LAST if key in row}
 
 
 def listening(ctx: Context, doctype: str, event: str) -> list[Row]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from ...sandbox import __main__ as runner
+from erpnext_bridge.sandbox import __main__ as runner
 
 
 class Command(BaseCommand):
@@ -22,6 +23,4 @@ class Command(BaseCommand):
         runner.arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        import argparse
-
         runner.serve(argparse.Namespace(**options), self.stdout.write)
