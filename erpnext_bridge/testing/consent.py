@@ -62,7 +62,7 @@ class _SignedIn(Credentials):
 
 def _allow(sandbox: Sandbox, erp_user: str, url: str) -> dict[str, str]:
     """Return the query that ERPNext sends the browser back with once its user has clicked Allow."""
-    if sandbox.document("User", erp_user) is None:
+    if sandbox.site.store.exists("User", erp_user) is None:
         known = ", ".join(sandbox.world.users)
         raise ValueError(f"The sandbox has no user {erp_user!r}. Known users: {known}.")
     browser = _SignedIn(erp_user, sandbox.gate.start(erp_user).sid)
