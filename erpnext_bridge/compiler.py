@@ -37,7 +37,10 @@ Field = Any
 
 _KINDS = {
     **dict.fromkeys(("FloatField", "DecimalField"), lookups.DECIMAL),
-    **dict.fromkeys(("DateField", "DateTimeField", "TimeField", "DurationField"), lookups.DATE),
+    **dict.fromkeys(("DateField", "DateTimeField"), lookups.DATE),
+    "TimeField": lookups.TIME,
+    "DurationField": lookups.DURATION,
+    "JSONField": lookups.JSON,
     **dict.fromkeys(
         ("BooleanField", "IntegerField", "BigIntegerField", "SmallIntegerField", "PositiveIntegerField",
          "PositiveBigIntegerField", "PositiveSmallIntegerField"),
@@ -170,6 +173,11 @@ class Compiler:
             )
         if not isinstance(field, models.Field) or field.column is None:
             raise FieldError(f"Cannot resolve keyword {name!r} into a field that can be sorted by.")
+        if path == [field.name] and field.is_relation and not _sorts_by_name(field.related_model):
+            raise UnsupportedQuery(
+                f"{meta.label}.{field.name} leads to documents with an order of their own, by which Frappe cannot sort. "
+                f"Sort by {field.attname!r}, the name."
+            )
         return OrderKey(field.column, kind_of(field), descending)
 
     # Under which conditions.
@@ -186,19 +194,50 @@ class Compiler:
     def _tree(self, node: WhereNode, *, negated: bool) -> Formula:
         if node.connector not in (AND, OR):
             return self._xor(node, negated=negated)
-        if (node.connector == AND) == negated:
-            return any_of(self._node(child, negated=negated) for child in node.children)
+        if node.connector == AND and negated:
+            return any_of(self._none_of(*group) for group in self._by_link(node))
+        if node.connector == OR and not negated:
+            return any_of(self._node(child, negated=False) for child in node.children)
         units = self._units(node, negated=negated)
         self._refuse_shared_rows(units)
         return all_of(self._unit(unit, negated=negated) for unit in units)
 
     def _xor(self, node: WhereNode, *, negated: bool) -> Formula:
         """Django counts the parts that are true; one that compares with NULL is not (`WhereNode.as_sql`)."""
+        if self._many_aliases(node):
+            raise UnsupportedQuery(
+                "Frappe cannot count which conditions are true of each child row (^). "
+                "Use inner querysets: pk__in=Child.objects.filter(…).values('parent')."
+            )
         odd: Formula = FALSE
         for child in node.children:
             true = self._node(child, negated=False)
             odd = any_of([all_of([odd, lookups.otherwise(true)]), all_of([lookups.otherwise(odd), true])])
         return lookups.otherwise(odd) if negated else odd
+
+    # exclude() over a link names the documents that are linked to the wrong ones, where NULL is ruled out as Django does.
+
+    def _by_link(self, node: WhereNode) -> list[tuple[str | None, list[Any]]]:
+        """Return the children of an AND, those about the same linked document together, with the link's alias."""
+        groups: dict[Any, tuple[str | None, list[Any]]] = {}
+        for position, child in enumerate(node.children):
+            alias = child.lhs.alias if isinstance(child, Lookup) and isinstance(child.lhs, Col) else None
+            if alias == self.query.get_initial_alias() or self._many_aliases(child):
+                alias = None
+            groups.setdefault(alias or position, (alias, []))[1].append(child)
+        return list(groups.values())
+
+    def _none_of(self, alias: str | None, children: list[Any]) -> Formula:
+        """Return NOT over an AND of conditions on one linked document."""
+        if alias is not None:
+            compared = [child for child in children if child.lookup_name != "isnull"]
+            others = [child for child in children if child.lookup_name == "isnull"]
+            not_null = {child.lhs.target for child in others if not child.rhs}
+            whole = len(not_null) == len(others) and all(_is_plain(each, not_null) for each in compared)
+            if compared and whole:
+                where = all_of(self._comparison(child, negated=False) for child in children)
+                return lookups.otherwise(self._through(alias, where))
+        return any_of(self._node(child, negated=True) for child in children)
 
     # An AND of lookups over one join asks for one related row that passes them all, so they go into one inner query.
 
@@ -255,12 +294,9 @@ class Compiler:
                 "Frappe cannot negate a condition on child rows. "
                 "Use exclude(pk__in=Model.objects.filter(…)) with an inner queryset."
             )
+        where = self._comparison(node, negated=negated)
         missing_counts = node.lookup_name == "isnull" and bool(node.rhs) != negated
-        if missing_counts:
-            # A joined column is also NULL where the link leads nowhere.
-            present = self._comparison(node, negated=not negated)
-            return self._through(alias, present, negated=True)
-        return self._through(alias, self._comparison(node, negated=negated))
+        return self._through(alias, where, missing_counts=missing_counts)
 
     def _comparison(self, node: Lookup[Any], *, negated: bool) -> Formula:
         """Return the formula of a lookup on the document that its column belongs to."""
@@ -269,6 +305,10 @@ class Compiler:
         if name == "isnull":
             return (
                 lookups.is_null(kind, column) if bool(node.rhs) != negated else lookups.not_null(kind, column)
+            )
+        if kind == lookups.JSON:
+            raise UnsupportedQuery(
+                f"Frappe cannot compare {field.name!r}, which is JSON. Read the documents and compare there."
             )
         if isinstance(node.rhs, Query):
             return self._inner_query(node, kind, column, negated=negated)
@@ -296,6 +336,9 @@ class Compiler:
             wire: Any = tuple(dict.fromkeys(member for member in members if member is not None))
         else:
             wire = values.to_wire(field, self._constant(rhs), self.zone)
+            if wire is None:
+                # Nothing compares with NULL, and neither does its negation.
+                return FALSE
         # A column is nullable at ERPNext whatever the model says; where it says there is no NULL, an
         # exclude() forgets none.
         null_ok = negated and not field.null and kind not in lookups.NEVER_NULL
@@ -331,37 +374,51 @@ class Compiler:
             query = query.clone()
             query.clear_select_clause()
             query.add_fields(["pk"])
-        inner = Compiler(query, self.zone).compile().selection
-        if len(inner.columns) != 1:
+        compiled = Compiler(query, self.zone).compile()
+        if len(compiled.fields) != 1:
             raise UnsupportedQuery("An inner queryset must have one column. Narrow it with values('…').")
+        inner = replace(compiled.selection, member_kind=kind_of(compiled.fields[0]), null_spoils=negated)
         return Literal(column, kind, "not_in_query" if negated else "in_query", inner)
 
-    def _through(self, alias: str, where: Formula, *, negated: bool = False) -> Formula:
-        """Return "the document that this alias is joined for has (or has not) such a related document"."""
+    def _through(self, alias: str, where: Formula, *, missing_counts: bool = False) -> Formula:
+        """
+        Return "the document that this alias is joined for has such a related document".
+
+        With `missing_counts`, one without any counts too: all of its joined columns are NULL.
+        """
         join = self.query.alias_map[alias]
-        field: Any = join.join_field
         if join.filtered_relation is not None:
             raise UnsupportedQuery("FilteredRelation is not supported. Filter with a queryset and __in.")
-        model: Any = field.related_model
-        if isinstance(field, ForeignKey):
-            own, other = field, field.target_field
+        if isinstance(join.join_field, ForeignKey):
+            outer = self._linked_to(join.join_field, where, missing_counts=missing_counts)
         else:
-            own, other = field.model._meta.pk, field.field
-        inner = Selection(
+            outer = self._has_rows(join.join_field, where, missing_counts=missing_counts)
+        if join.parent_alias == self.query.get_initial_alias():
+            return outer
+        return self._through(join.parent_alias, outer, missing_counts=missing_counts)
+
+    def _linked_to(self, link: Any, where: Formula, *, missing_counts: bool) -> Formula:
+        wanted = lookups.otherwise(where) if missing_counts else where
+        inner = self._related(link.related_model, link.target_field, wanted)
+        found = Literal(link.column, kind_of(link), "in_query", inner)
+        return lookups.otherwise(found) if missing_counts else found
+
+    def _has_rows(self, relation: Any, where: Formula, *, missing_counts: bool) -> Formula:
+        def found(condition: Formula) -> Formula:
+            rows = self._related(relation.related_model, relation.field, condition)
+            return Literal("name", lookups.NAME, "in_query", rows)
+
+        return any_of([found(where), lookups.otherwise(found(TRUE))]) if missing_counts else found(where)
+
+    def _related(self, model: Any, column: Field, where: Formula) -> Selection:
+        return Selection(
             doctype=model.doctype,
-            columns=(values.column_of(other),),
+            columns=(values.column_of(column),),
             where=all_of([rows_of(model), where]),
             parent=getattr(model, "parent_doctype", None) or None,
             identity=getattr(self.query, "identity", None),
+            member_kind=kind_of(column),
         )
-        kind = kind_of(own)
-        test = "not_in_query" if negated else "in_query"
-        outer: Formula = Literal(
-            own.column, kind, test, inner, null_ok=negated and kind not in lookups.NEVER_NULL
-        )
-        if join.parent_alias == self.query.get_initial_alias():
-            return outer
-        return self._through(join.parent_alias, outer)
 
 
 def kind_of(field: Field) -> str:
@@ -382,6 +439,15 @@ def rows_of(model: Any) -> Formula:
         return TRUE
     pairs = (("parenttype", parent), ("parentfield", model.parent_fieldname))
     return all_of(lookups.leaf(lookups.BLANK, name, "eq", value, negated=False) for name, value in pairs)
+
+
+def _sorts_by_name(model: Any) -> bool:
+    return tuple(model._meta.ordering) in ((), ("pk",), ("name",))
+
+
+def _is_plain(comparison: Any, not_null: set[Field]) -> bool:
+    """Whether a comparison is true or false, and never NULL, of every row that has these fields."""
+    return comparison.lhs.target in not_null and not isinstance(comparison.rhs, Query)
 
 
 def _plain_in(node: TupleIn) -> In[Any]:

@@ -19,6 +19,8 @@ class Dialect:
     """Whether `like ""` finds the empty texts alone; on v15 it finds NULL as well."""
     trims_members: bool
     """Whether `in` strips the blanks around each member, so that a padded name is never found."""
+    time_is_set: tuple[str, Any]
+    """Operator and value that find every Time but NULL, midnight among them; neither version takes the other's."""
     count_field: Any
     """The entry of `fields` that counts the rows as `n`."""
 
@@ -29,6 +31,7 @@ V15 = Dialect(
     null_equals=False,
     empty_like=False,
     trims_members=True,
+    time_is_set=("not in", [""]),
     count_field="count(name) as n",
 )
 V16 = Dialect(
@@ -37,6 +40,7 @@ V16 = Dialect(
     null_equals=True,
     empty_like=True,
     trims_members=False,
+    time_is_set=("like", "%"),
     # v16 refuses functions as strings (frappe/database/query.py), v15 refuses the dict.
     count_field={"COUNT": "name", "as": "n"},
 )

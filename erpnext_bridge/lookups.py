@@ -30,7 +30,13 @@ NUMBER = "number"
 DECIMAL = "decimal"
 """Float, Currency and Percent; the columns are NOT NULL."""
 DATE = "date"
-"""Date, Datetime and Time; nullable."""
+"""Date and Datetime; nullable."""
+TIME = "time"
+"""Time; nullable, and Frappe compares NULL as midnight."""
+DURATION = "duration"
+"""Duration, a nullable number of seconds; Frappe compares NULL as 0."""
+JSON = "json"
+"""JSON; nullable, and nothing but its presence can be asked for."""
 STAMP = "stamp"
 """`creation` and `modified`: Datetime, never NULL and compared without IFNULL."""
 NAME = "name"
@@ -39,6 +45,8 @@ NAME = "name"
 NEVER_NULL = frozenset({NUMBER, DECIMAL, STAMP, NAME, BLANK})
 """Kinds without NULL: Frappe declares the columns NOT NULL with a default, or the NULLs read as ''."""
 TEXTS = frozenset({TEXT, BLANK, LINK, NAME})
+ZEROED = frozenset({TIME, DURATION})
+"""Kinds whose NULL is compared as if it were zero."""
 
 COMPLEMENTS = {
     "eq": "ne",
@@ -121,9 +129,14 @@ def leaf(
         return TRUE if negated else FALSE
     if negated:
         test = COMPLEMENTS[test]
-    if value == "" and kind != NAME and test in _OF_EMPTY:
+    if kind in TEXTS and kind != NAME and test in _OF_EMPTY and _is_empty(value):
         return _leaf_empty(kind, fieldname, _OF_EMPTY[test], null_ok=null_ok)
     return Literal(fieldname, kind, test, value, null_ok)
+
+
+def _is_empty(value: Any) -> bool:
+    """Whether a text is equal to '': trailing blanks do not count."""
+    return isinstance(value, str) and not value.strip(" ")
 
 
 _OF_EMPTY = {"eq": "eq", "lte": "eq", "ne": "ne", "gt": "ne", "gte": "any", "lt": "none"}
@@ -150,6 +163,16 @@ def is_null(kind: str, fieldname: str) -> Formula:
 
 def not_null(kind: str, fieldname: str) -> Formula:
     return TRUE if kind in NEVER_NULL else Literal(fieldname, kind, "any")
+
+
+def always(literal: Literal) -> Formula:
+    """Return what the literal comes to when its test is true of every value."""
+    return TRUE if literal.null_ok else not_null(literal.kind, literal.fieldname)
+
+
+def never(literal: Literal) -> Formula:
+    """Return what the literal comes to when its test is true of no value."""
+    return is_null(literal.kind, literal.fieldname) if literal.null_ok else FALSE
 
 
 def otherwise(formula: Formula) -> Formula:
@@ -186,10 +209,19 @@ def push(literal: Literal, dialect: Dialect) -> Pushed:
         return _push_pattern(literal, PATTERNS[base], dialect)
     if literal.kind == TEXT and literal.value == "" and literal.test == "eq":
         return _push_empty(literal, dialect)
-    filters: tuple[Filter, ...] = ((literal.fieldname, _OPERATORS[literal.test], _wire(literal.value)),)
-    if literal.test in _PASSES_NULL and not literal.null_ok:
-        filters += _presence(literal)
+    filters: tuple[Filter, ...] = ((literal.fieldname, _OPERATORS[literal.test], _wire(literal)),)
+    if not literal.null_ok and (literal.test in _PASSES_NULL or literal.kind in ZEROED):
+        filters += _presence(literal, dialect)
     return Pushed(filters)
+
+
+def member(kind: str, value: Any) -> Any:
+    """Return a value that Frappe sent as a filter wants it; None when it is read as NULL."""
+    if value is None:
+        return "" if kind == BLANK else None
+    if value == "" and kind == LINK:
+        return None
+    return _MEMBERS[kind](value) if kind in _MEMBERS else value
 
 
 def passes(literal: Literal, value: Any) -> bool:
@@ -205,14 +237,21 @@ def passes(literal: Literal, value: Any) -> bool:
 
 def _split(literal: Literal, dialect: Dialect) -> Formula:
     """Split off "or NULL" where no operator says it, and members that `in` would mangle."""
-    natively_null = literal.test in ("none", "any") or literal.test in _PASSES_NULL
-    natively_null |= literal.test.startswith("not_") or literal.kind in NEVER_NULL
-    if literal.null_ok and not natively_null:
+    if literal.null_ok and not _takes_null(literal):
         plain = replace(literal, null_ok=False)
         return flat(Or, [_split(plain, dialect), _null(literal)])
     if literal.test in ("in", "not_in"):
         return _split_members(literal, dialect)
     return literal
+
+
+def _takes_null(literal: Literal) -> bool:
+    """Whether one filter says "or NULL" along with the test."""
+    if literal.test in ("none", "any") or literal.kind in NEVER_NULL:
+        return True
+    if literal.kind in ZEROED:
+        return literal.test == "not_in"
+    return literal.test in _PASSES_NULL or literal.test.startswith("not_")
 
 
 def _split_members(literal: Literal, dialect: Dialect) -> Formula:
@@ -232,21 +271,25 @@ def _is_odd(literal: Literal, member: Any, dialect: Dialect) -> bool:
     if literal.kind == DECIMAL:
         # v15 compares the text "100.000000000" with "100" in `not in`, and so finds every row.
         return literal.test == "not_in" and not dialect.null_equals
+    if literal.kind == DURATION:
+        return literal.test == "not_in"
     if literal.kind not in TEXTS or not isinstance(member, str):
         return False
-    return member == "" or (dialect.trims_members and member != member.strip())
+    return _is_empty(member) or (dialect.trims_members and member != member.strip())
 
 
 def _null(literal: Literal) -> Literal:
     return Literal(literal.fieldname, literal.kind, "none", null_ok=True)
 
 
-def _presence(literal: Literal) -> tuple[Filter, ...]:
+def _presence(literal: Literal, dialect: Dialect) -> tuple[Filter, ...]:
     """Return the filter that takes NULL rows away."""
     if literal.kind in NEVER_NULL:
         return ()
-    if literal.kind == TEXT:
-        # `like` is the one text operator without IFNULL on both versions.
+    if literal.kind == TIME:
+        return ((literal.fieldname, *dialect.time_is_set),)
+    if literal.kind in (TEXT, DURATION):
+        # `like` is the one operator without IFNULL on both versions; "is set" means != '', which 0 is not.
         return ((literal.fieldname, "like", "%"),)
     return ((literal.fieldname, "is", "set"),)
 
@@ -256,8 +299,8 @@ def _push_presence(literal: Literal, dialect: Dialect) -> Pushed:
     if literal.test in ("set", "unset"):
         return Pushed(((name, "is", "set" if literal.test == "set" else "not set"),))
     if literal.test == "any":
-        return Pushed(() if literal.null_ok else _presence(literal))
-    if kind == TEXT and dialect.null_equals:
+        return Pushed(() if literal.null_ok else _presence(literal, dialect))
+    if (kind == TEXT or kind in ZEROED) and dialect.null_equals:
         return Pushed(((name, "=", None),))
     return Pushed(((name, "is", "not set"),), exact=kind != TEXT)
 
@@ -278,18 +321,22 @@ def _push_pattern(literal: Literal, pattern: str, dialect: Dialect) -> Pushed:
     cased = not literal.test.removeprefix("not_").startswith("i")
     if literal.value == "":
         # Every text holds the empty one, and none is without it.
-        return Pushed(() if literal.null_ok else _presence(literal), exact=not negated)
+        return Pushed(() if literal.null_ok else _presence(literal, dialect), exact=not negated)
     if negated and (wild or cased):
         # `not like` of a wider pattern would lose rows: every row is asked for, and tested here.
-        return Pushed(() if literal.null_ok else _presence(literal), exact=False)
+        return Pushed(() if literal.null_ok else _presence(literal, dialect), exact=False)
     operator = "not like" if negated else "like"
     filters: tuple[Filter, ...] = ((literal.fieldname, operator, pattern.format(text)),)
     if negated and not literal.null_ok:
-        filters += _presence(literal)
+        filters += _presence(literal, dialect)
     return Pushed(filters, exact=not wild and not cased)
 
 
-def _wire(value: Any) -> Any:
+def _wire(literal: Literal) -> Any:
+    value = literal.value
+    if literal.kind == DURATION:
+        # As text, it would be compared with the column as text.
+        return [float(each) for each in value] if isinstance(value, tuple) else float(value)
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -310,8 +357,16 @@ _KEYS: dict[str, Callable[[Any], Any]] = {
     DECIMAL: lambda value: Decimal(str(value)),
     DATE: lambda value: values.canonical(str(value)),
     STAMP: lambda value: values.canonical(str(value)),
+    TIME: lambda value: values.canonical(str(value)),
+    DURATION: lambda value: Decimal(str(value)),
 }
 """Kind → what to compare in place of a value, so that two spellings of one value are equal."""
+
+_MEMBERS: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys((DATE, STAMP, TIME), lambda value: values.canonical(str(value))),
+    **dict.fromkeys((DECIMAL, DURATION), lambda value: format(Decimal(str(value)), "f")),
+}
+"""Kind → how a filter wants a value that was read."""
 
 
 def _like(pattern: str) -> Callable[[Literal, Any], bool]:

@@ -13,7 +13,7 @@ from erpnext_bridge.dialects import Dialect
 from erpnext_bridge.errors import UnsupportedQuery
 from erpnext_bridge.formula import TRUE, Formula, Literal, Or, all_of, branches, literals
 from erpnext_bridge.identity import Identity
-from erpnext_bridge.lookups import NAME, NUMBER, STAMP, Filter, prepare, push
+from erpnext_bridge.lookups import NAME, NUMBER, STAMP, TEXT, Filter, prepare, push
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,10 @@ class Selection:
     parent: str | None = None
     """The parent DocType, when `doctype` is a child table; Frappe refuses the list without it."""
     identity: Identity | None = None
+    member_kind: str = TEXT
+    """How the one column of an inner query is read: one of the kinds in `lookups.py`."""
+    null_spoils: bool = False
+    """Whether no value is "not in" an inner query that finds a NULL, as in SQL."""
 
     @property
     def is_sliced(self) -> bool:

@@ -17,7 +17,7 @@ from erpnext_bridge import lookups
 from erpnext_bridge.client import FrappeClient
 from erpnext_bridge.dialects import Dialect
 from erpnext_bridge.errors import DocumentDoesNotExist, UnsupportedQuery
-from erpnext_bridge.formula import FALSE, TRUE, Formula, Literal, literals, matches, substitute
+from erpnext_bridge.formula import TRUE, Formula, Literal, literals, matches, substitute
 from erpnext_bridge.plan import Branch, ListRequest, OrderKey, Plan, Selection, make_plan
 
 Row = dict[str, Any]
@@ -97,13 +97,13 @@ class Reader:
         inner: Selection = literal.value
         (column,) = inner.columns
         negated = literal.test == "not_in_query"
-        found = {row.get(column): None for row in self.rows(inner)}
-        if None in found and negated:
-            # SQL: nothing is "not in" a list that holds a NULL.
-            return FALSE
+        found = dict.fromkeys(lookups.member(inner.member_kind, row[column]) for row in self.rows(inner))
+        if None in found and inner.null_spoils:
+            return lookups.always(literal) if not negated else lookups.never(literal)
         members = self._bounded((member for member in found if member is not None), inner.doctype)
-        formula = lookups.leaf(literal.kind, literal.fieldname, "in", members, negated=negated)
-        return replace(formula, null_ok=literal.null_ok) if isinstance(formula, Literal) else formula
+        if not members:
+            return lookups.always(literal) if negated else lookups.never(literal)
+        return replace(literal, test="not_in" if negated else "in", value=members)
 
     def _bounded(self, names: Iterable[str], doctype: str) -> tuple[str, ...]:
         members = tuple(names)
