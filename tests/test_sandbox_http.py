@@ -282,6 +282,14 @@ def test_a_live_cookie_beats_the_api_key_of_somebody_else(site, browser):
     assert browser("GET", WHO, headers=token(site)).json() == {"message": WENDY}
 
 
+def test_saving_a_user_keeps_the_api_secret():
+    with Sandbox(15, small_world()) as site:
+        wendy = token(site, WENDY)
+        where = f"{site.url}/api/resource/User/{WENDY}"
+        assert requests.put(where, json={"bio": "x"}, headers=token(site), timeout=5).status_code == 200
+        assert get(site, WHO, headers=wendy).json() == {"message": WENDY}
+
+
 def test_only_v16_asks_whether_the_owner_of_a_key_is_enabled(site):
     headers = token(site)
     with site.site.lock:

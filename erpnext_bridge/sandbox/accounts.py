@@ -62,6 +62,7 @@ def new_keys(site: Site, user: str) -> tuple[str, str]:
     """A fresh secret; the key stays when there is one (core/doctype/user, generate_keys)."""
     secret = secrets.token_hex(8)[:15]
     key = site.store.value("User", user, "api_key") or secrets.token_hex(8)[:15]
-    site.store.update("User", user, {"api_key": key})
+    # A save removes the secret of a row without this mask (model/base_document.py, _save_passwords).
+    site.store.update("User", user, {"api_key": key, "api_secret": "*" * len(secret)})
     site.store.set_secret("User", user, "api_secret", secret)
     return str(key), secret
