@@ -227,6 +227,9 @@ POSTED = ("logout", "upload_file")
 
 
 def dispatch_v2(ctx: WebContext, endpoint: str, arguments: dict[str, Any]) -> Response:
+    if endpoint == "doctype method":
+        path = resources.method_path(ctx, arguments["doctype"], arguments["method"])
+        return run_method(ctx, path, "data")
     if endpoint != "method":
         status, body = resources.handle_v2(ctx, routes.segments(endpoint, arguments))
         return reply(ctx, body, status)

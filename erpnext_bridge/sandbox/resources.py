@@ -9,6 +9,7 @@ from werkzeug.exceptions import NotFound
 
 from . import client_methods, deleting, desk_methods, documents, errors, listing, permissions
 from .filters import from_json
+from .meta import scrub
 from .methods import METHODS, not_whitelisted, run
 from .permissions import meta_of
 
@@ -215,6 +216,16 @@ def handle_v2(ctx: Context, segments: list[str]) -> Answer:
     if tail:
         return _method_v2(ctx, doctype, name, tail[1])
     return _document_v2(ctx, doctype, name)
+
+
+FRAPPE_MODULES = frozenset({"Core", "Desk", "Integrations", "Custom", "Geo"})
+
+
+def method_path(ctx: Context, doctype: str, method: str) -> str:
+    """Where /api/v2/method/<doctype>/<method> leads: a function next to the DocType's controller."""
+    module, name = meta_of(ctx, doctype).raw.get("module") or "Custom", scrub(doctype)
+    app = "frappe" if module in FRAPPE_MODULES else "erpnext"
+    return f"{app}.{scrub(module)}.doctype.{name}.{name}.{method}"
 
 
 def _doctype_v2(ctx: Context, doctype: str, what: str) -> Answer:
