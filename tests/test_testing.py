@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
+import re
 import subprocess
 import sys
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from django.conf import settings as django_settings
@@ -31,6 +34,7 @@ from erpnext_bridge.testing import (
 )
 from tests.erp.models import Customer, Lead, SalesOrder, SalesOrderItem, ToDo
 
+ROOT = Path(__file__).resolve().parent.parent
 SMALL = World(
     users={"carla@example.com": User("carla@example.com", "Carla", ["System Manager"], password="c")}
 )
@@ -490,3 +494,54 @@ class TransactionTestCaseWithASite(ErpTestMixin, TransactionTestCase):
         with self.assertNumErpRequests(1) as log:
             ToDo.objects.as_service().count()
         assert log[0].user == "carla@example.com"
+
+
+# The page that shows all this
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """The project of docs/testing.md, made as the page says."""
+    folder = tmp_path_factory.mktemp("docs")
+    text = (ROOT / "docs/testing.md").read_text("utf-8")
+    for command in re.findall(r"^(?:django-admin|python manage.py) (start.*)$", text, re.MULTILINE):
+        subprocess.run([sys.executable, "-m", "django", *command.split()], cwd=folder, check=True)
+    for block in re.findall(r"```(?:python|ini)\n(# .*?)```", text, re.DOTALL):
+        name = block.splitlines()[0].removeprefix("# ")
+        with (folder / name).open("a", encoding="utf-8") as file:
+            file.write(f"\n{block}")
+    return folder
+
+
+def run_in(folder, *command):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DJANGO_SETTINGS_MODULE": "mysite.settings"}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    return done.stdout + done.stderr
+
+
+def test_the_page_s_pytest_tests_pass(project):
+    options = ["-p", "erpnext_bridge.testing.pytest_plugin", "-p", "no:cacheprovider"]
+    said = run_in(project, "-m", "pytest", "-q", *options)
+    assert re.search(r"^1\d passed", said, re.MULTILINE), said
+
+
+def test_the_page_s_django_tests_pass(project):
+    said = run_in(project, "manage.py", "test")
+    assert "Ran 1 test" in said, said
+    assert said.rstrip().endswith("OK") or "\nOK\n" in said, said
+
+
+def test_the_page_tells_every_trouble():
+    from erpnext_bridge.sandbox.trouble import EFFECTS
+
+    section = (
+        (ROOT / "docs/testing.md").read_text("utf-8").split("## Trouble on demand", 1)[1].split("\n## ", 1)[0]
+    )
+    told = {
+        name
+        for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
+        for name in re.findall(r"\w+", row)
+    }
+    assert told == set(EFFECTS)
