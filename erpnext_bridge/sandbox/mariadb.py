@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from erpnext_bridge import collation
@@ -68,6 +69,7 @@ def number(text: str) -> float:
     return float(match.group()) if match else 0.0
 
 
+@lru_cache(maxsize=4096)
 def moment(text: str, *, lenient: bool = False) -> tuple[str, str]:
     """A text as DATE or DATETIME; the zero date when it is neither. Comparing forgives what follows a date."""
     match = _DATE.match(text) or (_DATE_BEFORE.match(text) if lenient else None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from erpnext_bridge import collation
@@ -31,6 +32,7 @@ def table(doctype: str) -> str:
     return '"tab' + doctype.replace('"', '""') + '"'
 
 
+@lru_cache(maxsize=4096)
 def quoted(column: str) -> str:
     return '"' + column.replace('"', '""') + '"'
 

@@ -260,6 +260,7 @@ def defaults_of(meta: DocType) -> dict[str, Any]:
 class _Loader:
     def __init__(self, world: World, store: Store, version: int, now: str) -> None:
         self.world, self.store, self.version, self.now = world, store, version, now
+        self.templates: dict[str, tuple[dict[str, Any], list[str]]] = {}
 
     def load(self) -> None:
         self.roles()
@@ -274,16 +275,23 @@ class _Loader:
             self.insert("User Permission", permission)
 
     def insert(self, doctype: str, row: Mapping[str, Any]) -> None:
-        stamp = {"creation": self.now, "modified": self.now, "docstatus": 0, "idx": 0}
-        stamp |= {"owner": ADMINISTRATOR, "modified_by": ADMINISTRATOR}
-        meta = self.store.doctypes[doctype]
-        values = {**stamp, **defaults_of(meta), **row}
-        values.setdefault("name", hash_name(doctype, *map(str, row.values())))
-        secrets = [df.fieldname for df in meta.fields if df.fieldtype == "Password"]
+        template, secrets = self.templates.get(doctype) or self.template(doctype)
+        values = {**template, **row}
+        if "name" not in values:
+            values["name"] = hash_name(doctype, *map(str, row.values()))
         self.store.insert(doctype, values)
         for fieldname in secrets:
             if row.get(fieldname):
                 self.store.set_secret(doctype, str(values["name"]), fieldname, str(row[fieldname]))
+
+    def template(self, doctype: str) -> tuple[dict[str, Any], list[str]]:
+        """What every row of a DocType starts with, and which of its fields are kept apart."""
+        stamp = {"creation": self.now, "modified": self.now, "docstatus": 0, "idx": 0}
+        stamp |= {"owner": ADMINISTRATOR, "modified_by": ADMINISTRATOR}
+        meta = self.store.doctypes[doctype]
+        secrets = [df.fieldname for df in meta.fields if df.fieldtype == "Password"]
+        self.templates[doctype] = ({**stamp, **defaults_of(meta)}, secrets)
+        return self.templates[doctype]
 
     def roles(self) -> None:
         named = dict(STANDARD_ROLES)
