@@ -150,6 +150,22 @@ def test_a_project_that_does_not_use_the_plugin_pays_for_nothing():
     assert done.stdout == "[]\n"
 
 
+def test_a_missing_library_is_told_with_the_way_out():
+    code = """
+import sys, django
+sys.modules["werkzeug"] = None
+django.setup()
+from erpnext_bridge.testing import open_erpnext_site
+open_erpnext_site().__enter__()
+"""
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
+    )
+    assert "needs werkzeug" in done.stderr
+    assert "pip install erpnext-bridge[sandbox]" in done.stderr
+
+
 # Users
 
 

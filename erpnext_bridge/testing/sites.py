@@ -61,9 +61,7 @@ def open_erpnext_site(
     `world` is a World, what `World.load` takes, or None for the demo company. All sites of the project lead to this
     one. Writes wait for `deliver_writes()`: no worker is asked.
     """
-    from erpnext_bridge.sandbox import Sandbox
-
-    with Sandbox(version, ready(world)) as sandbox:
+    with sandbox_class()(version, ready(world)) as sandbox:
         values = settings_for(sandbox, service_user)
         change: AbstractContextManager[Any] = (override or override_settings)(ERPNEXT_BRIDGE=values)
         with change, nobody_asked():
@@ -72,6 +70,17 @@ def open_erpnext_site(
                 yield sandbox
             finally:
                 _open.remove(sandbox)
+
+
+def sandbox_class() -> type[Sandbox]:
+    """Return Sandbox. ImportError, with the way out, where its libraries are missing."""
+    try:
+        from erpnext_bridge.sandbox import Sandbox
+    except ModuleNotFoundError as missing:
+        raise ImportError(
+            f"The sandbox needs {missing.name}: pip install erpnext-bridge[sandbox]"
+        ) from missing
+    return Sandbox
 
 
 def settings_for(sandbox: Sandbox, service_user: str = SERVICE_USER) -> dict[str, Any]:
