@@ -361,6 +361,10 @@ class Compiler:
     def _inner_query(self, node: Lookup[Any], kind: str, column: str, *, negated: bool) -> Formula:
         if node.lookup_name not in ("in", "exact"):
             _refuse_lookup(f"{node.lookup_name} with a queryset")
+        if negated and node.lookup_name == "exact":
+            raise UnsupportedQuery(
+                f"Frappe cannot say that {column!r} is not what a queryset finds. Use __in."
+            )
         query = node.rhs
         if not hasattr(query, "identity"):
             raise UnsupportedQuery(

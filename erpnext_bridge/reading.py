@@ -16,12 +16,16 @@ from typing import Any
 from erpnext_bridge import lookups
 from erpnext_bridge.client import FrappeClient
 from erpnext_bridge.dialects import Dialect
-from erpnext_bridge.errors import DocumentDoesNotExist, UnsupportedQuery
+from erpnext_bridge.errors import DocumentDoesNotExist, PermissionRefused, UnsupportedQuery
 from erpnext_bridge.formula import TRUE, Formula, Literal, literals, matches, substitute
 from erpnext_bridge.plan import Branch, ListRequest, OrderKey, Plan, Selection, make_plan
 
-Row = dict[str, Any]
-"""Fieldname → value as Frappe sent it."""
+
+class Row(dict[str, Any]):
+    """Fieldname → value as Frappe sent it, which leaves out what the user may not see."""
+
+    def __missing__(self, fieldname: str) -> Any:
+        raise PermissionRefused(f"ERPNext does not show the field {fieldname!r} to this user.")
 
 
 class Reader:
@@ -39,7 +43,7 @@ class Reader:
     def document(self, doctype: str, name: str) -> Row | None:
         """Return a whole document with its child rows, or None when there is none of this name."""
         try:
-            return self.client.read(doctype, name)
+            return Row(self.client.read(doctype, name))
         except DocumentDoesNotExist:
             return None
 
@@ -123,8 +127,7 @@ class Reader:
 
     def send(self, request: ListRequest) -> list[Row]:
         """Send one list request."""
-        rows: list[Row] = self.client.list(request.doctype, **request.arguments())
-        return rows
+        return list(map(Row, self.client.list(request.doctype, **request.arguments())))
 
     def _count_branch(self, plan: Plan, branch: Branch) -> int:
         request = replace(plan.request(branch, (self.dialect.count_field,), limit=1), order_by=None)
@@ -180,17 +183,28 @@ class Reader:
         names = [row["name"] for row in listed[plan.selection.start :] if row["name"] not in seen]
         for position in range(0, len(names), self.page_size):
             chunk = names[position : position + self.page_size]
-            yield from self._by_name(plan, columns, chunk)
+            yield from self._by_name(plan, branch, columns, chunk)
 
-    def _by_name(self, plan: Plan, columns: tuple[str, ...], names: list[str]) -> Iterator[Row]:
-        """Yield the rows of these names, in their order; one that is gone by now is left out."""
+    def _by_name(
+        self, plan: Plan, branch: Branch, columns: tuple[str, ...], names: list[str]
+    ) -> Iterator[Row]:
+        """Yield the rows of these names, in their order; one that is gone or no longer matches is left out."""
         where = lookups.leaf(lookups.NAME, "name", "in", tuple(names), negated=False)
         chunk = make_plan(replace(plan.selection, where=where, order=()), self.dialect, self.max_branches)
         found: dict[str, Row] = {}
-        for branch in chunk.branches:
-            for row in self.send(chunk.request(branch, columns, limit=len(names))):
+        for part in chunk.branches:
+            for row in self.send(chunk.request(_both(branch, part), columns, limit=len(names))):
                 found[row["name"]] = row
         return (found[name] for name in names if name in found)
+
+
+def _both(branch: Branch, named: Branch) -> Branch:
+    # One request has one OR. Names that need theirs have blanks around them, which Frappe strips from new ones.
+    if branch.or_filters and named.or_filters:
+        return named
+    return replace(
+        named, filters=branch.filters + named.filters, or_filters=branch.or_filters or named.or_filters
+    )
 
 
 def _after(keys: tuple[OrderKey, ...], ties: int, last: Row) -> tuple[lookups.Filter, ...]:

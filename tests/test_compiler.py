@@ -8,15 +8,19 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.exceptions import FieldError, ValidationError
+from django.db import models
 from django.db.models import Count, Exists, F, FilteredRelation, OuterRef, Q, Value
 from django.db.models.expressions import Col, OrderBy
 from django.db.models.functions import Lower, Now
 from django.db.models.sql import Query
 from django.db.models.sql.where import NothingNode, WhereNode
+from django.test.utils import isolate_apps
 
 from erpnext_bridge.compiler import Compiler
 from erpnext_bridge.dialects import V15, V16
+from erpnext_bridge.documents import Document
 from erpnext_bridge.errors import UnsupportedQuery
+from erpnext_bridge.fields import Link
 from erpnext_bridge.formula import FALSE, TRUE, literals
 from erpnext_bridge.identity import Identity
 from erpnext_bridge.plan import Selection, make_plan
@@ -49,6 +53,7 @@ EXACT = [
     (lambda: ToDo.objects.filter(status__iexact="open"), [("status", "=", "open")]),
     (lambda: ToDo.objects.filter(status=""), [("status", "is", "not set")]),
     (lambda: ToDo.objects.exclude(status=""), [("status", "is", "set")]),
+    (lambda: ToDo.objects.filter(status="  "), [("status", "is", "not set")]),
     (lambda: ToDo.objects.filter(status__in=["Open", "Closed"]), [("status", "in", ["Open", "Closed"])]),
     (lambda: ToDo.objects.exclude(status__in=["Open"]), [("status", "not in", ["Open"])]),
     (lambda: ToDo.objects.filter(description__icontains="tea"), [("description", "like", "%tea%")]),
@@ -194,6 +199,8 @@ def test_in_never_sends_what_frappe_would_mangle():
         (lambda: ToDo.objects.none(), FALSE),
         (lambda: ToDo.objects.filter(creation__isnull=True), FALSE),
         (lambda: Item.objects.filter(standard_rate__isnull=False), TRUE),
+        (lambda: Customer.objects.filter(website=Value(None)), FALSE),
+        (lambda: Customer.objects.exclude(customer_name=Value(None)), FALSE),
     ],
 )
 def test_what_is_always_or_never_true_is_not_asked(queryset, where):
@@ -239,6 +246,27 @@ def test_two_filter_calls_may_find_two_child_rows():
 def test_a_missing_link_counts_as_null_behind_it():
     literal = inner(SalesOrder.objects.filter(customer__website__isnull=True))
     assert (literal.test, literal.null_ok) == ("not_in_query", True)
+
+
+def test_excluding_by_a_linked_document_names_the_ones_to_leave_out():
+    literal = inner(SalesOrder.objects.exclude(customer__website="x"))
+    assert (literal.test, literal.null_ok) == ("not_in_query", True)
+    assert make_plan(literal.value, V15, 8).branches[0].filters == (("website", "=", "x"),)
+
+
+def test_documents_without_child_rows_have_null_in_all_their_columns():
+    where = selection(SalesOrder.objects.filter(items__item_code__isnull=True)).where
+    assert [(each.test, len(list(literals(each.value.where)))) for each in literals(where)] == [
+        ("in_query", 3),
+        ("not_in_query", 2),
+    ]
+
+
+def test_a_link_that_is_missing_on_the_way_counts_as_null():
+    literal = inner(SalesOrder.objects.filter(customer__territory__territory_name__isnull=True))
+    assert (literal.test, literal.null_ok) == ("not_in_query", True)
+    (further,) = literals(literal.value.where)
+    assert (further.test, further.null_ok, further.value.where) == ("in_query", False, TRUE)
 
 
 def test_an_inner_queryset_is_a_selection_of_its_names():
@@ -303,6 +331,8 @@ REFUSED = [
     (lambda: SalesOrder.objects.filter(Q(items__item_code="A") | Q(status="x"), items__qty=1), "one child row"),
     (lambda: ToDo.objects.filter(Exists(Customer.objects.filter(pk=OuterRef("pk")))), "Exists"),
     (lambda: Item.objects.filter(standard_rate__icontains="1"), "not text"),
+    (lambda: SalesOrder.objects.exclude(customer=Customer.objects.all()[:1]), "Use __in"),
+    (lambda: SalesOrder.objects.filter(Q(items__qty=1) ^ Q(status="x")), "each child row"),
 ]  # fmt: skip
 
 
@@ -346,6 +376,61 @@ def test_an_inner_queryset_of_the_database_is_refused(django_user_model):
 def test_a_filtered_relation_is_refused():
     with pytest.raises(UnsupportedQuery, match="annotate"):
         SalesOrder.objects.annotate(cheap=FilteredRelation("items", condition=Q(items__rate__lt=1)))
+
+
+@isolate_apps("tests.erp")
+def test_a_link_to_documents_with_an_order_of_their_own_is_not_sorted_by():
+    class Region(Document):
+        title = models.CharField(max_length=140)
+
+        class Meta:
+            app_label = "erp"
+            ordering = ["title"]
+
+    class Shop(Document):
+        region = Link(Region)
+
+        class Meta:
+            app_label = "erp"
+
+    with pytest.raises(UnsupportedQuery, match="'region_id'"):
+        selection(Shop.objects.order_by("region"))
+    assert str(selection(Shop.objects.order_by("-region_id")).sort_keys[0]) == "region desc"
+    assert str(selection(Shop.objects.order_by("region__pk")).sort_keys[0]) == "region asc"
+
+
+@isolate_apps("tests.erp")
+@pytest.mark.parametrize(
+    ("dialect", "is_set"), [(V15, ("not in", [""])), (V16, ("like", "%"))], ids=["v15", "v16"]
+)
+def test_nulls_that_frappe_takes_for_zero_are_taken_away(dialect, is_set):
+    class Shift(Document):
+        start = models.TimeField(null=True)
+        length = models.DurationField(null=True)
+        notes = models.JSONField(null=True)
+
+        class Meta:
+            app_label = "erp"
+
+    nine, hour = dt.time(9), dt.timedelta(hours=1)
+    shifts = Shift.objects
+    assert one_branch(shifts.filter(start__lt=nine), dialect).filters == (
+        ("start", "<", "09:00:00.000000"),
+        ("start", *is_set),
+    )
+    # As text, "3600" would be compared as text.
+    assert one_branch(shifts.filter(length__gt=hour), dialect).filters == (
+        ("length", ">", 3600.0),
+        ("length", "like", "%"),
+    )
+    assert one_branch(shifts.exclude(length__in=[hour]), dialect).or_filters == (
+        ("length", "!=", 3600.0),
+        one_branch(shifts.filter(length__isnull=True), dialect).filters[0],
+    )
+    assert one_branch(shifts.filter(notes__isnull=False), dialect).filters == (("notes", "is", "set"),)
+    for refused in ({"notes": {"a": 1}}, {"notes__contains": {"a": 1}}, {"notes__in": [1]}):
+        with pytest.raises(UnsupportedQuery, match="JSON"):
+            selection(shifts.filter(**refused))
 
 
 def test_unknown_names_are_djangos_own_errors():
