@@ -18,11 +18,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 from zoneinfo import ZoneInfo
 
-from django.db import models
+from django.db import DEFAULT_DB_ALIAS, models
 from django.db.models.base import ModelBase
 from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
 from django.utils.timezone import is_aware, make_aware
@@ -30,9 +31,9 @@ from django.utils.timezone import is_aware, make_aware
 from erpnext_bridge import payloads, values
 from erpnext_bridge.access import SiteAccess, open_site
 from erpnext_bridge.conf import DEFAULT_SITE
-from erpnext_bridge.errors import Conflict, NotConnected, UnsupportedQuery
+from erpnext_bridge.errors import Conflict, NotConnected, PermissionRefused, UnsupportedQuery
 from erpnext_bridge.fields import LinkField
-from erpnext_bridge.identity import Identity, ambient_identity
+from erpnext_bridge.identity import Identity, acting_as, ambient_identity
 from erpnext_bridge.query import ErpManager
 
 if TYPE_CHECKING:
@@ -72,13 +73,24 @@ class DocumentBase(ModelBase):
         abstract = getattr(meta, "abstract", False)
         inherited = [base.Meta for base in bases if meta is None and hasattr(base, "Meta")]
         parents = (meta,) if meta is not None else tuple(inherited[:1])
-        options = {"managed": False, "abstract": abstract, "base_manager_name": "objects"}
+        options = {"managed": False, "abstract": abstract, "base_manager_name": "_every"}
         attrs["Meta"] = type("Meta", parents, options)
-        if not abstract:
+        proxy = getattr(meta, "proxy", False)
+        _refuse_concrete_bases(name, () if proxy else bases)
+        if not abstract and not proxy:
             attrs.setdefault("doctype", doctype or _WORD.sub(" ", name))
         if parent is not None:
             attrs |= _child_attrs(name, parent, fieldname)
         return super().__new__(cls, name, bases, attrs, **kwargs)
+
+
+def _refuse_concrete_bases(name: str, bases: tuple[type, ...]) -> None:
+    for base in bases:
+        if isinstance(base, DocumentBase) and not base._meta.abstract:  # type: ignore[attr-defined]
+            raise TypeError(
+                f"{name} inherits from {base.__name__}, but no DocType extends another one. "
+                f"Make {base.__name__} abstract, or {name} a proxy."
+            )
 
 
 def _child_attrs(name: str, parent: Any, fieldname: str | None) -> dict[str, Any]:
@@ -101,7 +113,8 @@ class BaseDocument(models.Model, metaclass=DocumentBase):
     site: ClassVar[str] = DEFAULT_SITE
     """Alias of the site that the documents are at, where no identity says it."""
 
-    name = models.CharField(max_length=140, primary_key=True, blank=True, editable=False)
+    # None and not '' until ERPNext names it: '' would make all new documents one and the same to Django.
+    name = models.CharField(max_length=140, primary_key=True, blank=True, editable=False, default=None)
     owner = models.CharField(max_length=140, blank=True, editable=False)
     creation = models.DateTimeField(null=True, blank=True, editable=False)
     modified = models.DateTimeField(null=True, blank=True, editable=False)
@@ -110,6 +123,8 @@ class BaseDocument(models.Model, metaclass=DocumentBase):
     idx = models.IntegerField(default=0, editable=False)
 
     objects: ClassVar[ErpManager] = ErpManager()
+    _every: ClassVar[ErpManager] = ErpManager()
+    """Follows links and reads documents again, whatever an `objects` of the class's own leaves out."""
 
     class Meta:
         abstract = True
@@ -117,8 +132,44 @@ class BaseDocument(models.Model, metaclass=DocumentBase):
     erp_identity: Identity | None = None
     """Whose rights this instance is read and saved with."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not args:
+            # Not from a row, which knows whose it is.
+            self.erp_identity = ambient_identity(self._site())
+
     def __str__(self) -> str:
         return self.name or f"new {self.doctype}"
+
+    def validate_unique(self, exclude: Any = None) -> None:
+        with self._as_itself():
+            super().validate_unique(exclude)
+
+    def validate_constraints(self, exclude: Any = None) -> None:
+        with self._as_itself():
+            super().validate_constraints(exclude)
+
+    def refresh_from_db(
+        self, using: str | None = None, fields: Any = None, from_queryset: Any = None
+    ) -> None:
+        """Read the document again, or these fields of it."""
+        _refuse_database(using)
+        super().refresh_from_db(using, fields, from_queryset)
+        known = [field for field in self._meta.concrete_fields if field.attname in self.__dict__]
+        wanted = {field.attname for field in known} if fields is None else set(fields)
+        chosen = [field.attname for field in known if {field.name, field.attname} & wanted]
+        if fields is not None and len(chosen) < len(wanted):
+            raise PermissionRefused(
+                f"ERPNext does not show {', '.join(sorted(wanted))} of {self} to this user."
+            )
+        self._remember(chosen)
+
+    def _as_itself(self) -> Any:
+        return acting_as(self.erp_identity) if self.erp_identity is not None else nullcontext()
+
+    @classmethod
+    def _site(cls) -> str:
+        return cls.site
 
     @classmethod
     def from_wire(
@@ -184,6 +235,23 @@ class Document(BaseDocument):
 
     # Writing now.
 
+    def save(
+        self,
+        *,
+        force_insert: Any = False,
+        force_update: bool = False,
+        using: str | None = None,
+        update_fields: Any = None,
+    ) -> None:
+        _refuse_database(using)
+        if force_update if self._state.adding else force_insert:
+            raise UnsupportedQuery(
+                "force_insert is for new documents, force_update for those that were read. Leave them out."
+            )
+        super().save(force_insert=force_insert, force_update=force_update, update_fields=update_fields)
+
+    save.alters_data = True  # type: ignore[attr-defined]
+
     def save_base(
         self,
         raw: bool = False,
@@ -219,6 +287,7 @@ class Document(BaseDocument):
 
     def delete(self, using: str | None = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]:
         """Delete the document at ERPNext, which refuses it while others link to it."""
+        _refuse_database(using)
         pre_delete.send(sender=type(self), instance=self, using=using, origin=self)
         self._access().client.delete(self.doctype, self.name)
         post_delete.send(sender=type(self), instance=self, using=using, origin=self)
@@ -245,19 +314,6 @@ class Document(BaseDocument):
         return self._access().client.call_document(self.doctype, self.name, method, **self._wire(arguments))
 
     call.alters_data = True  # type: ignore[attr-defined]
-
-    def refresh_from_db(
-        self, using: str | None = None, fields: Any = None, from_queryset: Any = None
-    ) -> None:
-        """Read the document again, or these fields of it."""
-        super().refresh_from_db(using, fields, from_queryset)
-        known = [field for field in self._meta.concrete_fields if field.attname in self.__dict__]
-        chosen = (
-            known
-            if fields is None
-            else [field for field in known if {field.name, field.attname} & set(fields)]
-        )
-        self._remember(field.attname for field in chosen)
 
     # Writing in the background.
 
@@ -351,7 +407,7 @@ class Document(BaseDocument):
         try:
             answer = access.client.update(self.doctype, self.name, self._wire(changed))
         except Conflict as conflict:
-            conflict.document = type(self)._default_manager.acting_as(self._identity()).get(pk=self.name)
+            conflict.document = type(self)._every.acting_as(self._identity()).get(pk=self.name)
             raise
         self._take(answer, access)
 
@@ -390,10 +446,6 @@ class Document(BaseDocument):
     def _zone(self) -> ZoneInfo:
         return self.__dict__.get("_read_zone") or open_site(self._identity()).facts.time_zone
 
-    @classmethod
-    def _site(cls) -> str:
-        return cls.site
-
 
 class ChildDocument(BaseDocument):
     """A row of a Table field of a document: `class SalesOrderItem(ChildDocument, parent=SalesOrder, fieldname="items")`."""
@@ -417,6 +469,13 @@ class ChildDocument(BaseDocument):
         raise UnsupportedQuery(f"A row of {self.parent_doctype} is deleted with its document.")
 
 
+def _refuse_database(alias: str | None) -> None:
+    if alias not in (None, DEFAULT_DB_ALIAS):
+        raise UnsupportedQuery(
+            f"Documents are in no database, and so not in {alias!r}. Name the site: for_user(user, site='…')."
+        )
+
+
 def child_tables(model: type[models.Model]) -> dict[str, type[ChildDocument]]:
     """Return Table field → model of its rows, for the child rows that are declared."""
     return {
@@ -435,6 +494,10 @@ def _decoders(model: type[models.Model], zone: ZoneInfo) -> list[tuple[str, str,
 
 def _payload(instance: BaseDocument, skip: frozenset[str]) -> dict[str, Any]:
     """Return the fields that were given; what is left empty gets ERPNext's own default."""
+    links = [
+        field for field in instance._meta.concrete_fields if field.is_relation and field.column not in skip
+    ]
+    instance._prepare_related_fields_for_save("save", links)  # type: ignore[attr-defined]
     return {
         values.column_of(field): values.to_payload(field, value)
         for field in instance._meta.concrete_fields

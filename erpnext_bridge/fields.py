@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models.lookups import Contains, EndsWith, IContains, IEndsWith, IStartsWith, StartsWith
 
@@ -35,6 +36,21 @@ class LinkField(ForeignKey):
     def get_attname_column(self) -> tuple[str, str]:  # type: ignore[override]
         attname = self.get_attname()
         return attname, self.db_column or self.name
+
+    def validate(self, value: Any, model_instance: Any) -> None:
+        """As Django's, with the rights of the document that holds the link."""
+        models.Field.validate(self, value, model_instance)
+        if value is None:
+            return
+        linked = self.remote_field.model._meta.base_manager.db_manager(hints={"instance": model_instance})
+        if not linked.filter(pk=value).complex_filter(self.get_limit_choices_to()).exists():
+            params = {
+                "model": self.remote_field.model._meta.verbose_name,
+                "pk": value,
+                "field": "name",
+                "value": value,
+            }
+            raise ValidationError(self.error_messages["invalid"], code="invalid", params=params)
 
     def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
         name, path, args, options = super().deconstruct()

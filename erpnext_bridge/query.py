@@ -8,29 +8,28 @@ has it from there. Building a queryset sends nothing; neither does its `repr()`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 from weakref import ref
 
-from django.core.exceptions import FieldError
+from django.core.exceptions import FieldError, ObjectDoesNotExist
 from django.db import DEFAULT_DB_ALIAS, models
 from django.db.models.query import ModelIterable, QuerySet
 from django.db.models.sql import Query
+from django.db.models.utils import resolve_callables
 
 from erpnext_bridge.access import SiteAccess, open_site
 from erpnext_bridge.compiler import Compiled, Compiler
 from erpnext_bridge.conf import DEFAULT_SITE, get_settings
 from erpnext_bridge.dialects import dialect_for
-from erpnext_bridge.errors import NotConnected, UnsupportedQuery
+from erpnext_bridge.errors import DuplicateDocument, NotConnected, UnsupportedQuery
 from erpnext_bridge.explaining import explain_selection
-from erpnext_bridge.identity import Identity, ambient_identity
+from erpnext_bridge.identity import Identity, acting_as, ambient_identity
 from erpnext_bridge.plan import Selection
 from erpnext_bridge.reading import Reader, Row
 from erpnext_bridge.values import column_of, decoder
-
-if TYPE_CHECKING:
-    from erpnext_bridge.documents import BaseDocument
 
 _D = TypeVar("_D", bound=models.Model, covariant=True)
 
@@ -44,6 +43,8 @@ class ErpQuery(Query):
     """A query that knows whose rights it carries, and whose compiler speaks to ERPNext."""
 
     identity: Identity | None = None
+    identity_is_given: bool = False
+    """Whether for_user() or its like named the identity; one that is not gives way to a related document's."""
 
     def get_compiler(self, using: str | None = None, connection: Any = None, elide_empty: bool = True) -> Any:
         return ErpCompiler(self)
@@ -102,6 +103,10 @@ class ErpCompiler:
         row = self._reader().document(selection.doctype, name)
         return iter([row] if row is not None else [])
 
+    def get_order_by(self) -> NoReturn:
+        # Asked for by a Prefetch of a slice alone, which Django turns into a window function.
+        raise UnsupportedQuery("Frappe cannot read a slice for each document. Slice the rows in Python.")
+
     def results_iter(
         self,
         results: Any = None,
@@ -115,7 +120,7 @@ class ErpCompiler:
         decoders = [(column_of(field), decoder(field, zone)) for field in compiled.fields]
         order = self._value_positions()
         for row in self._reader().rows(compiled.selection):
-            found = [decode(row.get(column)) for column, decode in decoders]
+            found = [decode(row[column]) for column, decode in decoders]
             yield tuple(found[position] for position in order) if order else tuple(found)
 
     def whole_document(self, selection: Selection) -> str | None:
@@ -176,10 +181,18 @@ class _Finish:
 
     def __init__(self, queryset: Any) -> None:
         self.known = list(queryset._known_related_objects.items())
-        self.fetch_mode = getattr(queryset, "_fetch_mode", None)
+        self.fetch_mode = _with_own_rights(getattr(queryset, "_fetch_mode", None))
         self.peers: list[Any] = []
+        # Django takes rows that came with their document for prefetched, and would leave these querysets out.
+        self.asked_otherwise = [
+            each.prefetch_to
+            for each in queryset._prefetch_related_lookups
+            if getattr(each, "queryset", None) is not None
+        ]
 
     def __call__(self, document: Any) -> None:
+        for name in self.asked_otherwise:
+            document.__dict__.get("_prefetched_objects_cache", {}).pop(name, None)
         for field, objects in self.known:
             related = objects.get(document.__dict__.get(field.attname))
             if related is not None and not field.is_cached(document):
@@ -191,11 +204,33 @@ class _Finish:
                 document._state.peers = self.peers
 
 
+class _OwnRights:
+    """A fetch mode of Django 6.1 whose requests carry the rights that its document was read with."""
+
+    def __init__(self, mode: Any) -> None:
+        self.mode = mode
+        self.track_peers = mode.track_peers
+
+    def fetch(self, fetcher: Any, instance: Any) -> None:
+        with acting_as(instance.erp_identity):
+            self.mode.fetch(fetcher, instance)
+
+
+def _with_own_rights(mode: Any) -> Any:
+    # Only one that fetches for several documents at once passes none of them on as a hint.
+    return (
+        _OwnRights(mode) if getattr(mode, "track_peers", False) and not isinstance(mode, _OwnRights) else mode
+    )
+
+
 class ErpQuerySet(QuerySet[_D]):
     """A lazy set of documents at ERPNext. Methods that Frappe cannot answer raise UnsupportedQuery."""
 
     query: ErpQuery
     _hints: dict[str, Any]
+    _fields: tuple[str, ...] | None
+    _prefetch_related_lookups: tuple[Any, ...]
+    _extract_model_params: Callable[..., dict[str, Any]]
     _chain: Callable[[], Self]
 
     def __init__(
@@ -208,7 +243,8 @@ class ErpQuerySet(QuerySet[_D]):
         super().__init__(model, query or ErpQuery(model), using, hints)
         self._iterable_class: type[Iterable] = DocumentIterable
         self._linked: tuple[str, ...] = ()
-        self._adopt(self._hints)
+        if model is not None and self.query.identity is None:
+            self.query.identity = _identity_of(self._hints) or ambient_identity(self._site())
 
     # Whose rights the requests carry.
 
@@ -224,6 +260,7 @@ class ErpQuerySet(QuerySet[_D]):
         """Return the queryset as this identity sees it."""
         clone = self._chain()
         clone.query.identity = identity
+        clone.query.identity_is_given = True
         return clone
 
     @property
@@ -234,6 +271,8 @@ class ErpQuerySet(QuerySet[_D]):
 
     def select_related(self, *fields: Any) -> Self:
         """Read linked documents along: one more request for each link, not for each document."""
+        if self._fields is not None:
+            raise TypeError("Cannot call select_related() after .values() or .values_list()")
         clone = self._chain()
         if fields == (None,):
             clone._linked = ()
@@ -244,6 +283,9 @@ class ErpQuerySet(QuerySet[_D]):
             _check_links(self.model, path)
         clone._linked = tuple(dict.fromkeys((*clone._linked, *fields)))
         return clone
+
+    def prefetch_related(self, *lookups: Any) -> Self:
+        return super().prefetch_related(*map(_own_lookup, lookups))
 
     def explain(self, *, format: str | None = None, **options: Any) -> str:
         """
@@ -265,6 +307,48 @@ class ErpQuerySet(QuerySet[_D]):
         clone = self.prefetch_related(*self._linked)
         clone._linked = ()
         return clone._iterator(use_chunked_fetch, chunk_size or 2000)
+
+    async def aiterator(self, chunk_size: int = 2000) -> AsyncIterator[Any]:
+        queryset = self.prefetch_related(*self._linked)
+        async for each in super(ErpQuerySet, queryset).aiterator(chunk_size):
+            yield each
+
+    # What is written.
+
+    def create(self, **kwargs: Any) -> Any:
+        """Create a document with the rights of this queryset."""
+        document: Any = self.model(**kwargs)
+        document.erp_identity = self.query.identity
+        document.save(force_insert=True)
+        return document
+
+    def get_or_create(self, defaults: Any = None, **kwargs: Any) -> tuple[Any, bool]:
+        """Return the document and whether it was created."""
+        try:
+            return self.get(**kwargs), False
+        except ObjectDoesNotExist:
+            values = self._extract_model_params(defaults, **kwargs)
+        try:
+            return self.create(**dict(resolve_callables(values))), True
+        except DuplicateDocument:
+            found = self.filter(**kwargs).first()
+            if found is None:
+                raise
+            return found, False
+
+    def update_or_create(
+        self, defaults: Any = None, create_defaults: Any = None, **kwargs: Any
+    ) -> tuple[Any, bool]:
+        """Save these values, and return the document and whether it was created; Conflict when it just changed."""
+        defaults = defaults or {}
+        document, created = self.get_or_create(
+            defaults if create_defaults is None else create_defaults, **kwargs
+        )
+        if not created:
+            for name, value in resolve_callables(defaults):
+                setattr(document, name, value)
+            document.save()
+        return document, created
 
     # What Frappe cannot do.
 
@@ -322,8 +406,9 @@ class ErpQuerySet(QuerySet[_D]):
     async def aaggregate(self, *args: Any, **kwargs: Any) -> NoReturn:
         self._refuse("aggregate", "Use acount(), or sum the values in Python.")
 
-    for _writer in (update, delete, bulk_create, bulk_update):
-        _writer.alters_data = True  # type: ignore[attr-defined]
+    _writer: Any
+    for _writer in (create, get_or_create, update_or_create, update, delete, bulk_create, bulk_update):
+        _writer.alters_data = True
     del _writer
 
     def _refuse(self, name: str, way_out: str) -> NoReturn:
@@ -343,21 +428,26 @@ class ErpQuerySet(QuerySet[_D]):
     def _clone(self) -> Self:
         clone: Self = super()._clone()  # type: ignore[misc]
         clone._linked = self._linked
-        if clone.query.identity is None:
-            clone.query.identity = ambient_identity(clone._site())
+        # Django sets the hints of a Prefetch's own queryset, and with them whose rights it carries: none is shared.
+        clone._prefetch_related_lookups = tuple(map(_own_lookup, clone._prefetch_related_lookups))
         return clone
 
     def _add_hints(self, **hints: Any) -> None:
+        """Act as the document that this queryset is now related to, unless it was told whom to act as."""
         super()._add_hints(**hints)  # type: ignore[misc]
-        self._adopt(hints)
+        if not self.query.identity_is_given:
+            self.query.identity = _identity_of(hints) or self.query.identity
 
-    def _adopt(self, hints: dict[str, Any]) -> None:
-        """Act as the document that this queryset is related to, else as the code that builds it."""
-        if self.query.identity is not None or self.model is None:
-            return
-        instance: BaseDocument | None = hints.get("instance")
-        related = getattr(instance, "erp_identity", None)
-        self.query.identity = related or ambient_identity(self._site())
+    def _merge_sanity_check(self, other: Any) -> None:
+        super()._merge_sanity_check(other)  # type: ignore[misc]
+        if other.query.identity not in (None, self.query.identity):
+            raise UnsupportedQuery(
+                "Querysets that act as two identities cannot be combined. Use the same for both."
+            )
+        if self.query.is_sliced or other.query.is_sliced:
+            raise UnsupportedQuery(
+                "A slice cannot be combined with another queryset. Combine them, then slice."
+            )
 
     def _site(self) -> str:
         return getattr(self.model, "site", DEFAULT_SITE)
@@ -372,6 +462,19 @@ class ErpManager(models.Manager.from_queryset(ErpQuerySet)):  # type: ignore[mis
 
     def db_manager(self, using: str | None = None, hints: dict[str, Any] | None = None) -> Self:
         return super().db_manager(None, hints)  # type: ignore[no-any-return]
+
+
+def _identity_of(hints: dict[str, Any]) -> Identity | None:
+    """Return whose rights the document carries that a queryset is related to."""
+    return getattr(hints.get("instance"), "erp_identity", None)
+
+
+def _own_lookup(lookup: Any) -> Any:
+    if getattr(lookup, "queryset", None) is None:
+        return lookup
+    own = copy(lookup)
+    own.queryset = lookup.queryset._chain()
+    return own
 
 
 def _check_links(model: type[models.Model], path: str) -> None:

@@ -24,6 +24,7 @@ from erpnext_bridge.errors import (
 )
 from erpnext_bridge.fields import Link
 from erpnext_bridge.identity import Identity, acting_as
+from erpnext_bridge.query import ErpManager
 from erpnext_bridge.sandbox import Sandbox
 from tests.erp.models import Customer, Item, Lead, SalesOrder, SalesOrderItem, ToDo
 
@@ -39,6 +40,10 @@ def erp(request, settings):
             Lead.objects.exists()
             sandbox.requests.clear()
             yield sandbox
+
+
+NOBODY = Identity("default", "7")
+"""A user without a connection: whoever acts as this one gets NotConnected."""
 
 
 def sent(erp):
@@ -66,7 +71,7 @@ def test_a_class_with_a_meta_of_its_own_is_still_unmanaged():
 
     assert PurchaseInvoice._meta.managed is False
     assert PurchaseInvoice._meta.ordering == ["-name"]
-    assert PurchaseInvoice._base_manager.name == "objects"
+    assert PurchaseInvoice._default_manager.name == "objects"
     assert PurchaseInvoice.doctype == "Purchase Invoice"
 
 
@@ -83,6 +88,50 @@ def test_child_rows_need_their_parent_and_its_field():
         class Other(ChildDocument, parent="SalesOrder", fieldname="items"):
             class Meta:
                 app_label = "erp"
+
+
+@isolate_apps("tests.erp")
+def test_a_proxy_is_the_same_doctype_and_concrete_classes_have_no_heirs():
+    class Company(Customer):
+        class Meta:
+            proxy = True
+            app_label = "erp"
+
+    assert (Company.doctype, Company._meta.concrete_model) == ("Customer", Customer)
+    with pytest.raises(TypeError, match="abstract"):
+
+        class Special(Customer):
+            class Meta:
+                app_label = "erp"
+
+
+@isolate_apps("tests.erp")
+def test_links_lead_to_documents_that_objects_leaves_out(erp):
+    class Enabled(ErpManager):
+        def get_queryset(self):
+            return super().get_queryset().filter(disabled=False)
+
+    class Buyer(Document, doctype="Customer"):
+        disabled = models.BooleanField(default=False)
+        objects = Enabled()
+
+        class Meta:
+            app_label = "erp"
+
+    class Order(Document, doctype="Sales Order"):
+        customer = Link(Buyer)
+
+        class Meta:
+            app_label = "erp"
+
+    pk = Order.objects.order_by("name")[0].customer_id
+    customer = Customer.objects.get(pk=pk)
+    customer.disabled = True
+    customer.save()
+    order = Order.objects.order_by("name")[0]
+    assert order.customer.disabled
+    order.customer.refresh_from_db()
+    assert not Buyer.objects.filter(pk=pk).exists()
 
 
 def test_child_tables_are_found_from_the_parent():
@@ -149,6 +198,37 @@ def test_child_rows_are_created_with_their_document(erp):
     assert [(row.item_code_id, row.qty) for row in order.items.all()] == [(first.pk, 2.0), (second.pk, 1.0)]
     assert order.grand_total == Decimal(24)
     assert [row.idx for row in SalesOrder.objects.get(pk=order.pk).items.all()] == [1, 2]
+
+
+def test_new_documents_are_not_one_another():
+    assert Lead() != Lead()
+    assert Lead().pk is None
+    with pytest.raises(ValueError, match="primary key"):
+        SalesOrder().items.all()
+
+
+def test_a_link_to_a_document_without_a_name_is_not_left_out(erp):
+    customer = Customer(customer_name="New")
+    with pytest.raises(ValueError, match="unsaved related object 'customer'"):
+        SalesOrder(customer=customer).save()
+    with pytest.raises(ValueError, match="unsaved related object 'item_code'"):
+        SalesOrder(items=[SalesOrderItem(item_code=Item())]).creation_payload()
+    assert not erp.requests
+    order = SalesOrder(customer=customer)
+    customer.name = "Known by now"
+    assert order.creation_payload()["customer"] == "Known by now"
+
+
+def test_get_or_create_and_update_or_create_find_or_make_one(erp):
+    lead, created = Lead.objects.get_or_create(first_name="Ada", defaults={"company_name": "Old"})
+    assert created
+    assert Lead.objects.get_or_create(first_name="Ada") == (lead, False)
+    assert Lead.objects.update_or_create(first_name="Ada", defaults={"company_name": "New"}) == (lead, False)
+    assert erp.document("Lead", lead.pk)["company_name"] == "New"
+    eve, created = Lead.objects.update_or_create(
+        first_name="Eve", defaults={"company_name": "A"}, create_defaults={"company_name": "B"}
+    )
+    assert (created, eve.company_name) == (True, "B")
 
 
 def test_what_erpnext_does_not_take_is_refused_in_its_words(erp):
@@ -232,6 +312,54 @@ def test_djangos_save_signals_are_sent(erp):
     finally:
         post_save.disconnect(receive, sender=Lead)
     assert seen == [(Lead, True), (Lead, False)]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda lead: lead.save(using="other"),
+        lambda lead: lead.delete(using="other"),
+        lambda lead: lead.refresh_from_db(using="other"),
+        lambda lead: lead.save(force_insert=True),
+        lambda lead: Lead().save(force_update=True),
+    ],
+    ids=["save", "delete", "refresh", "force_insert", "force_update"],
+)
+def test_what_only_a_database_can_do_is_refused(erp, write):
+    lead = Lead.objects.create(first_name="Ada")
+    erp.requests.clear()
+    with pytest.raises(UnsupportedQuery):
+        write(lead)
+    assert not erp.requests
+
+
+# Whose rights
+
+
+def test_a_document_is_written_as_the_code_that_built_it(erp):
+    lead = Lead(first_name="Ada")
+    with acting_as(NOBODY):
+        lead.save()
+        assert lead.erp_identity == Identity.service()
+
+
+def test_a_queryset_creates_with_its_own_rights(erp, db):
+    leads = Lead.objects.as_service()
+    with acting_as(NOBODY):
+        assert leads.create(first_name="Ada").erp_identity == Identity.service()
+        assert leads.get_or_create(first_name="Eve")[0].erp_identity == Identity.service()
+        assert leads.update_or_create(first_name="Zoë")[0].erp_identity == Identity.service()
+        with pytest.raises(NotConnected):
+            Lead.objects.create(first_name="Nobody's")
+
+
+def test_a_document_is_validated_with_its_own_rights(erp):
+    order = SalesOrder.objects.order_by("name")[0]
+    with acting_as(NOBODY):
+        order.full_clean()
+        order.customer_id = "nobody of that name"
+        with pytest.raises(ValidationError, match="nobody of that name"):
+            order.full_clean()
 
 
 # Submitting, deleting

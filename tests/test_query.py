@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import operator
 import pickle
 import random
 from zoneinfo import ZoneInfo
@@ -11,7 +13,7 @@ import pytest
 from django.core.paginator import Paginator
 from django.db.models import Prefetch, Q
 
-from erpnext_bridge.errors import NotConnected, UnsupportedQuery
+from erpnext_bridge.errors import NotConnected, PermissionRefused, UnsupportedQuery
 from erpnext_bridge.identity import Identity, acting_as
 from erpnext_bridge.sandbox import Sandbox, User, World
 from tests import twins
@@ -236,6 +238,36 @@ def test_prefetch_takes_a_queryset_of_its_own(erp):
         assert [item.idx for item in order.few] == sorted((item.idx for item in order.few), reverse=True)
 
 
+def test_a_prefetch_of_ones_own_replaces_the_rows_that_get_brings_along(erp):
+    rows = erp.rows("Sales Order Item")
+    name = next(row["parent"] for row in rows if row["idx"] == 2)
+    first = Prefetch("items", queryset=SalesOrderItem.objects.filter(idx=1))
+    assert [row.idx for row in orders().prefetch_related(first).get(pk=name).items.all()] == [1]
+    assert len(orders().prefetch_related("items").get(pk=name).items.all()) > 1
+
+
+def test_a_slice_for_each_document_is_refused(erp):
+    two = Prefetch("items", queryset=SalesOrderItem.objects.as_service()[:2])
+    with pytest.raises(UnsupportedQuery, match="slice"):
+        list(orders().prefetch_related(two)[:3])
+
+
+def test_iterators_read_linked_documents_along(erp):
+    async def first():
+        return await anext(orders().select_related("customer").aiterator(chunk_size=5))
+
+    for order in (next(orders().select_related("customer").iterator()), asyncio.run(first())):
+        erp.requests.clear()
+        assert order.customer.pk == order.customer_id
+        assert not erp.requests
+
+
+def test_select_related_is_for_documents_not_for_values(erp):
+    assert orders().select_related("customer").values_list("pk", flat=True)[0]
+    with pytest.raises(TypeError, match="select_related"):
+        orders().values("pk").select_related("customer")
+
+
 def test_conditions_reach_through_links_and_child_rows(erp):
     territory = {row["name"]: row["territory"] for row in erp.rows("Customer")}
     expected = {row["name"] for row in erp.rows("Sales Order") if territory[row["customer"]] == "North"}
@@ -296,6 +328,56 @@ def test_the_identity_is_captured_when_the_queryset_is_built(erp):
         assert inside.all().identity == Identity.service()
 
 
+NOBODY = Identity("default", "7")
+"""A user without a connection: whoever acts as this one gets NotConnected."""
+
+
+def test_related_documents_are_read_with_the_rights_of_the_document(erp):
+    rows = Prefetch("items", queryset=SalesOrderItem.objects.filter(idx=1))
+    with acting_as(NOBODY):
+        few = orders().select_related("customer").prefetch_related("items").order_by("name")[:2]
+        assert {order.customer.erp_identity for order in few} == {Identity.service()}
+        assert {row.erp_identity for order in few for row in order.items.all()} == {Identity.service()}
+        assert few[0].customer.salesorder_set.exists()
+        assert few[0].items.filter(idx=1).get().parent_id == few[0].pk
+        assert all(len(order.items.all()) == 1 for order in orders().prefetch_related(rows)[:2])
+
+
+def test_a_shared_prefetch_takes_nobodys_rights_along(erp):
+    rows = Prefetch("items", queryset=SalesOrderItem.objects.filter(idx=1))
+    shared = SalesOrder.objects.prefetch_related(rows)
+    assert shared.as_service()[0].items.all()[0].erp_identity == Identity.service()
+    assert rows.queryset.identity is None
+    assert shared._prefetch_related_lookups[0].queryset.identity is None
+
+
+def test_a_prefetch_that_was_told_whom_to_act_as_does(erp, db):
+    rows = Prefetch("items", queryset=SalesOrderItem.objects.acting_as(NOBODY))
+    with pytest.raises(NotConnected, match="user 7"):
+        list(orders().prefetch_related(rows)[:2])
+
+
+@pytest.mark.skipif(django.VERSION < (6, 1), reason="Django 6.1 brought fetch modes")
+def test_peers_are_fetched_with_the_rights_they_were_read_with(erp, db):
+    from django.db.models import FETCH_PEERS
+
+    few = list(orders().only("status").fetch_mode(FETCH_PEERS).order_by("name")[:3])
+    erp.requests.clear()
+    with acting_as(NOBODY):
+        assert all(order.company for order in few)
+        assert {order.customer.erp_identity for order in few} == {Identity.service()}
+    assert len(erp.requests) == 3
+
+
+def test_querysets_of_two_identities_are_not_combined(erp):
+    for combine in (operator.and_, operator.or_, operator.xor):
+        with pytest.raises(UnsupportedQuery, match="two identities"):
+            combine(customers().filter(pk="a"), Customer.objects.acting_as(NOBODY).filter(pk="b"))
+        assert combine(customers().filter(pk="a"), customers().filter(pk="b")).identity == Identity.service()
+    with pytest.raises(UnsupportedQuery, match="slice"):
+        customers()[:2] | customers()
+
+
 def test_a_pickled_queryset_holds_no_secret(erp):
     key, secret = erp.api_key("alice@example.com")
     pickled = pickle.dumps(customers().order_by("name")[:3])
@@ -315,6 +397,110 @@ def test_explain_tells_the_requests_and_sends_none(erp):
     assert "tested again here: status contains" in text
     assert '"requests"' in orders().filter(pk="x").explain(format="json")
     assert len(erp.requests) == 0
+
+
+# NULLs, and links that lead nowhere
+
+LINKS = {
+    "Territory": [("North", None), ("South", "North"), ("East", "gone")],
+    "Customer": [
+        ("a", "North", None),
+        ("b", "South", ""),
+        ("c", None, "x"),
+        ("d", "gone", "North"),
+        ("e", "East", "y"),
+    ],
+}
+
+
+@pytest.fixture(params=[15, 16], ids=["v15", "v16"])
+def links(request, settings):
+    """Customers a to e, as the service account sees them."""
+    link = {"fieldtype": "Link", "options": "Territory"}
+    doctypes = {
+        "Territory": [
+            {"fieldname": "territory_name", "fieldtype": "Data"},
+            {"fieldname": "parent_territory", **link},
+            {"fieldname": "is_group", "fieldtype": "Check"},
+        ],
+        "Customer": [
+            *(
+                {"fieldname": name, "fieldtype": "Data"}
+                for name in ("customer_name", "customer_type", "website")
+            ),
+            {"fieldname": "customer_group", "fieldtype": "Data", "permlevel": 1},
+            {"fieldname": "territory", **link},
+            {"fieldname": "disabled", "fieldtype": "Check"},
+        ],
+    }
+    rows = {
+        "Territory": [
+            {"name": name, "territory_name": name, "parent_territory": parent}
+            for name, parent in LINKS["Territory"]
+        ],
+        "Customer": [
+            {"name": name, "customer_name": name, "territory": territory, "website": website}
+            for name, territory, website in LINKS["Customer"]
+        ],
+    }
+    made = {name: {**twins.DOCTYPE, "name": name, "fields": fields} for name, fields in doctypes.items()}
+    world = World.load({"doctypes": made, "rows": rows})
+    world.add_user(User("all@example.com", full_name="All", roles=["System Manager"], password="x"))
+    with Sandbox(version=request.param, world=world) as site:
+        key, secret = site.api_key("all@example.com")
+        default = {"URL": site.url, "API_KEY": key, "API_SECRET": secret}
+        settings.ERPNEXT_BRIDGE = {"SITES": {"default": default}, "TOKEN_KEYS": ["k" * 40]}
+        yield site
+
+
+def territories():
+    return Territory.objects.as_service()
+
+
+@pytest.mark.parametrize(
+    ("found", "names"),
+    [
+        (lambda: customers().exclude(territory__territory_name="North"), "bcde"),
+        (lambda: customers().filter(territory__territory_name__isnull=True), "cd"),
+        (lambda: customers().filter(territory__parent_territory__isnull=True), "acd"),
+        (lambda: customers().filter(territory__parent_territory__territory_name__isnull=True), "acde"),
+        (lambda: customers().filter(territory__parent_territory__territory_name__isnull=False), "b"),
+        (lambda: customers().exclude(territory__parent_territory__territory_name="North"), "acde"),
+        # An inner query that finds nothing leaves "or is NULL" as it is.
+        (lambda: customers().filter(Q(territory__is_group=True) | Q(territory__isnull=True)), "c"),
+        (lambda: customers().filter(Q(territory__is_group=True) ^ Q(website="x")), "c"),
+        # SQL: nothing but NULL passes "not in" a list that holds a NULL, and exclude() lets NULL pass.
+        (lambda: customers().exclude(website__in=customers().values("website")), "a"),
+        (lambda: customers().filter(website__in=customers().values("website")), "bcde"),
+        (lambda: customers().exclude(customer_name__in=customers().values("website")), ""),
+        (lambda: customers().filter(Q(website__in=customers().values("website")) ^ Q(pk="a")), "abcde"),
+        # The text of a field without null=True is never NULL, and an empty link always is.
+        (lambda: customers().filter(website__in=customers().values("customer_type")), "b"),
+        (lambda: customers().filter(website__in=customers().values("territory")), "d"),
+        (lambda: customers().exclude(website__in=customers().values("customer_type")), "acde"),
+        # Trailing blanks do not count.
+        (lambda: customers().filter(website="  "), "b"),
+        (lambda: customers().exclude(website__in=["  "]), "acde"),
+        (lambda: territories().filter(customer__website__isnull=True), ["North"]),
+        (lambda: territories().filter(customer__website__gt="x"), ["East"]),
+        (lambda: territories().filter(territory__territory_name__isnull=True), ["East", "South"]),
+    ],
+    ids=range(20),
+)
+def test_nulls_and_missing_links_answer_as_in_a_database(links, found, names):
+    assert sorted(found().values_list("pk", flat=True)) == list(names)
+    assert found().count() == len(names)
+
+
+def test_a_hidden_column_is_refused_and_never_read_as_empty(links):
+    for read in (
+        lambda: list(customers().values("customer_group")),
+        lambda: customers().get(pk="a", disabled=False).customer_group,
+        lambda: customers().filter(website__in=customers().values("customer_group")).count(),
+    ):
+        with pytest.raises(PermissionRefused, match="customer_group"):
+            read()
+    assert customers().get(pk="a", disabled=False).customer_name == "a"
 
 
 # The same answers as the database
