@@ -13,7 +13,7 @@ help:
 	@echo "make lint       style, types, import rings, migrations"
 	@echo "make smoke      the main job, from Connect to Disconnect, without a browser"
 	@echo "make contract   replay recorded exchanges: DIR=…"
-	@echo "make bench      how fast it is, next to plain requests"
+	@echo "make bench      how fast it is, next to plain requests: ONLY=… for some, ERPNEXT_URL=… for a real site"
 	@echo "make coverage   which lines and branches no test runs"
 	@echo "make docs       the documentation as pages, in site/"
 	@echo "make services   install redis-server, rabbitmq-server, postgresql and chromium for the tests (Debian, as root)"
@@ -69,7 +69,7 @@ contract: $(VENV)/.ready
 	@$(PYTHON) -m tests.contract_replay $(DIR)
 
 bench: $(VENV)/.ready
-	@$(PYTHON) -m benchmarks
+	@$(PYTHON) -m benchmarks $(ONLY)
 
 docs: $(VENV)/.ready
 	@$(VENV)/bin/mkdocs build --strict --quiet
