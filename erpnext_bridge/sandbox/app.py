@@ -84,11 +84,14 @@ class Application:
         environ["sandbox.context"] = ctx
         if ctx.path.startswith(files.PUBLIC):
             return files.static(self.site, environ)
+        ctx.slip = self.gate.budget.open() if self.gate.budget else None
         try:
             with self.site.lock:
                 response = self.respond(ctx)
                 return answer_of(response, environ) if response is not None else error_page(500)
         finally:
+            if ctx.slip is not None:
+                ctx.slip.settle()
             # Uploaded files are temporary files of werkzeug's.
             request.close()
 
@@ -120,6 +123,8 @@ class Application:
         if request.method != "OPTIONS":
             ctx.ip = (ctx.headers.get("X-Forwarded-For") or "127.0.0.1").split(",", 1)[0].strip()
             sessions.begin(ctx)
+        if ctx.slip is not None and ctx.slip.rejected:
+            raise errors.TooManyRequestsError
         credentials.apply(ctx)
         if request.method == "OPTIONS":
             return Response()
@@ -143,8 +148,11 @@ class Application:
             ctx.cookies.delete_all()
         if answers.wants_json(ctx):
             return answers.failure(ctx, error, traceback_allowed=shows_tracebacks(ctx))
-        # Without a session v15 cannot render its page; rate_limiter.respond needs the site-wide limiter.
-        if (ctx.version < 16 and not ctx.started) or error.status == 429:
+        if error.status == 429:
+            # rate_limiter.respond knows the site-wide limiter only.
+            return Response("Too Many Requests", 429) if ctx.slip and ctx.slip.rejected else None
+        # Without a session v15 cannot render its page.
+        if ctx.version < 16 and not ctx.started:
             return None
         return answers.failure_page(ctx, error)
 
@@ -275,6 +283,8 @@ def complete(ctx: WebContext, response: Response) -> None:
             resource = f"{ctx.request.scheme}://{ctx.request.host}/.well-known/oauth-protected-resource"
             response.headers["WWW-Authenticate"] = f'Bearer resource_metadata="{resource}"'
     response.headers.update(ctx.response_headers)
+    if ctx.slip is not None:
+        response.headers.update(ctx.slip.headers())
     public = "public" in response.headers.get("Cache-Control", "")
     if not (ctx.version >= 16 and public):
         ctx.cookies.flush(response)

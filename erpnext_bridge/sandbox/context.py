@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -34,7 +35,9 @@ class Site:
     """System Settings "Allow error traceback"."""
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     offset: timedelta = timedelta()
-    """How far the site's clock is ahead of the machine's."""
+    """How far the site's date is ahead of the machine's, by its world."""
+    skew: timedelta = timedelta()
+    """How far the site's clock is wrong besides: what clients see, such as `Date`, is wrong with it."""
 
     @classmethod
     def open(cls, world: World, version: int = 15, base_url: str = "") -> Site:
@@ -52,7 +55,11 @@ class Site:
         return self.world.installed_apps(self.version)["frappe"]["version"]
 
     def clock(self) -> datetime:
-        return datetime.now(self.zone) + self.offset
+        return datetime.now(self.zone) + self.offset + self.skew
+
+    def time(self) -> float:
+        """Seconds since the epoch, as this clock has them."""
+        return time.time() + self.skew.total_seconds()
 
     def now_text(self) -> str:
         """Frappe stores naive text in the site's time zone."""

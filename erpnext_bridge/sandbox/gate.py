@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from .budget import Budget
 from .web import Session
 
 SESSION_SECONDS = 170 * 3600
@@ -23,6 +24,10 @@ class Gate:
     clock: Callable[[], float] = time.monotonic
     rotate_refresh_tokens: bool = False
     """Revoke the old pair on refresh, as Frappe has done since July 2026."""
+    token_seconds: int = 3600
+    """How long access tokens live: oauthlib's default."""
+    budget: Budget | None = None
+    """The site-wide rate limiter, where the site has one."""
     sessions: dict[str, Session] = field(default_factory=dict, repr=False)
     failures: dict[str, tuple[float, int]] = field(default_factory=dict)
     calls: dict[str, tuple[float, int]] = field(default_factory=dict)

@@ -330,6 +330,8 @@ class Validator(RequestValidator):
         if request.nonce:
             id_token["nonce"] = request.nonce
         info = userinfo(self.ctx, request.user)
+        # oauthlib took the machine's time.
+        id_token["iat"] += round(self.ctx.site.skew.total_seconds())
         id_token["exp"] = id_token["iat"] + token["expires_in"]
         id_token["iss"] = info["iss"]
         if "openid" in request.scopes:
@@ -426,7 +428,7 @@ def server_url(ctx: WebContext) -> str:
 
 def server(ctx: WebContext) -> Any:
     """Untyped: its stubs want bodies as text, and take methods for literals."""
-    return Server(Validator(ctx))
+    return Server(Validator(ctx), token_expires_in=ctx.gate.token_seconds)
 
 
 def uri(ctx: WebContext) -> str:

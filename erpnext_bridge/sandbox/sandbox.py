@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl
 
 from . import accounts, clients, documents, files, webhooks
 from .app import Application
+from .budget import Budget
 from .context import Context, Site
 from .gate import Gate
 from .server import Answer, Environ, Server
-from .trouble import Incoming, Match, Troubles
+from .trouble import Incoming, Match, Trouble, Troubles
 from .world import World
 
 ADMINISTRATOR = "Administrator"
@@ -77,7 +80,7 @@ class Sandbox:
         self.sender = webhooks.Sender(self.site, webhook_pauses)
         self.troubles = Troubles()
         self._application = Application(self.site, self.gate, self.sender.send)
-        self._server = Server(self._answer, host, port)
+        self._server = Server(self._answer, host, port, self.site.time)
 
     def __repr__(self) -> str:
         return f"<Sandbox v{self.version} at {self.url}>"
@@ -155,6 +158,15 @@ class Sandbox:
     def rotate_refresh_tokens(self, value: bool) -> None:
         self.gate.rotate_refresh_tokens = value
 
+    @property
+    def token_seconds(self) -> int:
+        """How long the access tokens live that are issued from now on."""
+        return self.gate.token_seconds
+
+    @token_seconds.setter
+    def token_seconds(self, value: int) -> None:
+        self.gate.token_seconds = value
+
     def expire_tokens(self, user: str | None = None) -> int:
         """Let access tokens expire, of one user or of all; answers how many."""
         return self._change_tokens(user, {"expiration_time": LONG_AGO})
@@ -208,10 +220,44 @@ class Sandbox:
     # -- faults
 
     def trouble(
-        self, kind: str, times: int | None = 1, match: Match | str | None = None, **options: Any
-    ) -> None:
-        """Let the next requests meet a fault: `times` of them (None: all), chosen by path prefix or function."""
-        self.troubles.add(kind, times, match, options)
+        self,
+        kind: str,
+        times: int | None = 1,
+        match: Match | str | None = None,
+        *,
+        method: str | Collection[str] | None = None,
+        chance: float = 1.0,
+        **options: Any,
+    ) -> Trouble:
+        """
+        Let the next requests meet a fault: `times` of them (None: all), chosen by path, function or HTTP method.
+
+        `match` is what the path begins with, a pattern of the whole path where it has a `*`, or a function of an
+        `Incoming`. With a `chance` that share of them meets it; see `seed_troubles`. `met` of what is returned counts them.
+        """
+        return self.troubles.add(kind, times, match, method, chance, options)
+
+    def seed_troubles(self, seed: int) -> None:
+        """Start the dice behind `chance` anew: the same seed and the same requests meet the same faults."""
+        self.troubles.seed(seed)
+
+    @property
+    def clock_skew(self) -> float:
+        """Seconds that the site's clock is ahead: in `Date`, in what it stores, in when tokens end."""
+        return self.site.skew.total_seconds()
+
+    @clock_skew.setter
+    def clock_skew(self, seconds: float) -> None:
+        self.site.skew = timedelta(seconds=seconds)
+
+    def limit_rate(self, limit: float | None, window: int = 60, *, cost: float | None = 1.0) -> None:
+        """
+        Give the site a rate budget, as `rate_limit` in site_config.json does; None takes it away.
+
+        Frappe counts seconds of work: here each request counts `cost` of them, or, with None, as long as it took. As
+        with Frappe, the request that uses the budget up is served, and so is one that finds nothing left but no debt.
+        """
+        self.gate.budget = None if limit is None else Budget(limit, window, cost)
 
     def trouble_clear(self) -> None:
         self.troubles.clear()

@@ -8,6 +8,7 @@ import logging
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -63,8 +64,15 @@ def error_page(status: int, text: str = "") -> Answer:
 class Server:
     """Listen on an address and hand every request to an application."""
 
-    def __init__(self, application: Application, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self,
+        application: Application,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.application = application
+        self.clock = clock
         self.host = host
         self.port = port
         self.listener: socket.socket | None = None
@@ -191,7 +199,7 @@ class Connection:
         }
 
     def send(self, answer: Answer, *, head_only: bool) -> None:
-        self.peer.sendall(head(answer) + (b"" if head_only else answer.body))
+        self.peer.sendall(head(answer, self.server.clock()) + (b"" if head_only else answer.body))
 
     def drain(self, stream: BinaryIO) -> None:
         """Read on for a moment, so that closing does not reset what the caller is still to read."""
@@ -202,12 +210,12 @@ class Connection:
                 pass
 
 
-def head(answer: Answer) -> bytes:
+def head(answer: Answer, now: float) -> bytes:
     length = len(answer.body) if answer.declared_length is None else answer.declared_length
     lines = [
         f"HTTP/1.1 {answer.status} {phrase(answer.status)}",
         "Server: gunicorn",
-        f"Date: {formatdate(usegmt=True)}",
+        f"Date: {formatdate(now, usegmt=True)}",
         f"Connection: {'close' if answer.close else 'keep-alive'}",
     ]
     lines += [f"{name}: {value}" for name, value in answer.headers]

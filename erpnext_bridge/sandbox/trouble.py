@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from random import Random
 from typing import Any
 
 from . import pages
@@ -39,7 +41,11 @@ class Trouble:
     kind: str
     match: Match
     times: int | None
+    chance: float = 1.0
+    """The share of its requests that meet it."""
     options: dict[str, Any] = field(default_factory=dict)
+    met: int = 0
+    """How many requests have met it."""
 
     def takes(self, incoming: Incoming) -> bool:
         return self.times != 0 and self.match(incoming)
@@ -49,20 +55,42 @@ class Trouble:
 
 
 class Troubles:
-    """The faults of one sandbox; each request meets at most one."""
+    """
+    The faults of one sandbox; each request meets at most one.
 
-    def __init__(self) -> None:
+    One throw of the dice decides about all faults that a request may meet, so that their chances add up: of a hundred
+    requests, chances of 0.2 and 0.1 leave seventy in peace. The same seed throws the same numbers in the same order.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
         self.waiting: list[Trouble] = []
         self.guard = threading.Lock()
+        self.seed(seed)
 
-    def add(self, kind: str, times: int | None, match: Match | str | None, options: dict[str, Any]) -> None:
+    def seed(self, seed: int) -> None:
+        self.dice = Random(seed)  # noqa: S311 - faults are no secrets
+
+    def add(
+        self,
+        kind: str,
+        times: int | None = 1,
+        match: Match | str | None = None,
+        method: str | Collection[str] | None = None,
+        chance: float = 1.0,
+        options: dict[str, Any] | None = None,
+    ) -> Trouble:
+        options = options or {}
         if kind not in EFFECTS:
             raise ValueError(f"There is no trouble {kind!r}. Choose one of {', '.join(sorted(EFFECTS))}.")
         unknown = options.keys() - OPTIONS.get(kind, frozenset())
         if unknown:
             raise TypeError(f"The trouble {kind!r} takes no option {sorted(unknown)[0]!r}.")
+        if not 0 < chance <= 1:
+            raise ValueError(f"A chance is above 0 and at most 1, not {chance!r}.")
+        made = Trouble(kind, matcher(match, method), times, chance, options)
         with self.guard:
-            self.waiting.append(Trouble(kind, matcher(match), times, options))
+            self.waiting.append(made)
+        return made
 
     def clear(self) -> None:
         with self.guard:
@@ -70,20 +98,43 @@ class Troubles:
 
     def take(self, incoming: Incoming) -> Trouble | None:
         with self.guard:
-            for trouble in self.waiting:
-                if trouble.takes(incoming):
-                    if trouble.times is not None:
-                        trouble.times -= 1
-                    return trouble
+            possible = [trouble for trouble in self.waiting if trouble.takes(incoming)]
+            found = self.throw(possible)
+            if found is not None:
+                found.met += 1
+                if found.times is not None:
+                    found.times -= 1
+                    self.waiting = [trouble for trouble in self.waiting if trouble.times != 0]
+        return found
+
+    def throw(self, possible: list[Trouble]) -> Trouble | None:
+        if all(trouble.chance == 1 for trouble in possible):
+            return possible[0] if possible else None
+        thrown = self.dice.random()
+        for trouble in possible:
+            if trouble.chance == 1 or thrown < trouble.chance:
+                return trouble
+            thrown -= trouble.chance
         return None
 
 
-def matcher(match: Match | str | None) -> Match:
+def matcher(match: Match | str | None, method: str | Collection[str] | None = None) -> Match:
+    """Whether a request is meant: by the start of its path, a pattern with `*`, or a function; and by its method."""
+    path = path_matcher(match)
+    if method is None:
+        return path
+    methods = {name.upper() for name in ([method] if isinstance(method, str) else method)}
+    return lambda incoming: incoming.method in methods and path(incoming)
+
+
+def path_matcher(match: Match | str | None) -> Match:
     if match is None:
         return lambda incoming: True
-    if isinstance(match, str):
-        return lambda incoming: incoming.path.startswith(match)
-    return match
+    if not isinstance(match, str):
+        return match
+    if "*" in match:
+        return lambda incoming: fnmatchcase(incoming.path, match)
+    return lambda incoming: incoming.path.startswith(match)
 
 
 # -- effects -------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from .context import Context
 if TYPE_CHECKING:
     from werkzeug.wrappers import Request, Response
 
+    from .budget import Slip
     from .gate import Gate
 
 UNSAFE_METHODS = frozenset({"POST", "PUT", "DELETE", "PATCH"})
@@ -80,6 +81,8 @@ class WebContext(Context):
     started: bool = False
     """The session is known, so that error pages can be rendered."""
     traceback_disabled: bool = False
+    slip: Slip | None = None
+    """Where the site has a rate budget."""
     oauth_credentials: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
