@@ -4,16 +4,25 @@ A write: what is to be done to one document, by whom, and how far it has come.
 The row is the promise. It is saved in the transaction of the code that wants it, and stays with its payload
 whatever becomes of it:
 
+    waits for an earlier write (no `next_attempt_at`)
+       │  ▲
+       ▼  │
     pending ──▶ sending ──▶ done           ERPNext has it
-       ▲         ▲  │ └───▶ refused        ERPNext said no; its messages are kept
-       │         │  ├─────▶ retrying ──┐   later, by itself: an error that passes, or nobody is connected
-       │         └──│──────────────────┘
-       │            └─────▶ uncertain      a person decides: an answer was lost, or the attempts are used up
-       └── retry ── refused, uncertain
+     ▲   ▲       ▲  │ └───▶ refused        ERPNext said no; its messages are kept
+     │   │       │  ├─────▶ retrying ──┐   later, by itself: an error that passes, a lost answer that can be found
+     │   │       └──│──────────────────┘   again, or nobody is connected
+     │   │          ├─────▶ pending        one step of several is done, such as the create before the submit
+     │   │          └─────▶ uncertain      a person decides: what became of it cannot be told, or the attempts are
+     │   └── retry ── refused, uncertain   used up
+     │                      │
+     └──────────────────────┘ of a write that it waits for: it is refused or cancelled along, and comes back along
                     cancelled              a person gave it up, or its user was deleted
 
 There is no state of its own for used-up attempts. `refused` would be a lie, for ERPNext said nothing;
 `retrying` would be one too, and nobody would look. `outcome_unknown` tells the two kinds of `uncertain` apart.
+
+Writes to one document are sent in the order in which they were queued, one after the other; so one that is not
+settled, or uncertain, holds up those after it.
 """
 
 from __future__ import annotations
@@ -47,6 +56,7 @@ class Action(models.TextChoices):
     SUBMIT = "submit", "Submit"
     CANCEL = "cancel", "Cancel"
     DELETE = "delete", "Delete"
+    CALL = "call", "Call"
 
 
 class State(models.TextChoices):
@@ -59,11 +69,38 @@ class State(models.TextChoices):
     CANCELLED = "cancelled", "Cancelled"
 
 
+class Priority(models.IntegerChoices):
+    """Whose turn is first, where more is queued than the site takes at once."""
+
+    LOW = 0, "Low"
+    NORMAL = 5, "Normal"
+    HIGH = 9, "High"
+
+
+class OnConflict(models.TextChoices):
+    """What becomes of an update whose document somebody else has saved since it was read."""
+
+    REFUSE = "refuse", "Refuse it"
+    REAPPLY = "reapply", "Send it again if nobody has touched the same fields"
+    OVERWRITE = "overwrite", "Send it again in any case"
+
+
+class KeyStrategy(models.TextChoices):
+    """What makes ERPNext refuse a create that it has carried out already."""
+
+    MARKER = "marker", "Tags that are created along"
+    FIELD = "field", "A unique field of the DocType"
+    NONE = "none", "Nothing"
+
+
 WAITING = (State.PENDING, State.RETRYING)
 """States in which a write is delivered as soon as it is due."""
 
 SETTLED = (State.DONE, State.REFUSED, State.UNCERTAIN, State.CANCELLED)
 """States that a write does not leave by itself."""
+
+IN_THE_WAY = (State.PENDING, State.SENDING, State.RETRYING, State.UNCERTAIN)
+"""States in which a write holds up the later ones to its document."""
 
 
 class DocumentWriteQuerySet(models.QuerySet["DocumentWrite"]):
@@ -113,7 +150,61 @@ class DocumentWrite(models.Model):
     base_modified = models.CharField(
         max_length=40, blank=True, help_text="`modified` of the document that the write is based on."
     )
+    base_values = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="What the changed fields held in the document that it is based on.",
+    )
+    on_conflict = models.CharField(
+        max_length=10,
+        choices=OnConflict.choices,
+        default=OnConflict.REFUSE,
+        help_text="What to do when somebody else has saved the document since.",
+    )
+    conflict = models.JSONField(
+        null=True,
+        blank=True,
+        help_text="Of a refused conflict: `base`, `ours` and `theirs` by fieldname, `modified` and `modified_by`.",
+    )
     submit = models.BooleanField(default=False, help_text="Submit the document once it is created.")
+    priority = models.SmallIntegerField(choices=Priority.choices, default=Priority.NORMAL)
+
+    document_key = models.CharField(
+        max_length=32, blank=True, editable=False, help_text="The same for all writes to one document."
+    )
+    follows = models.ForeignKey(
+        "self",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="followers",
+        help_text="The write to the same document that was queued before it.",
+    )
+    depends_on: models.ManyToManyField[DocumentWrite, Any] = models.ManyToManyField(
+        "self",
+        symmetrical=False,
+        blank=True,
+        related_name="dependents",
+        help_text="Writes that must be done before it is sent.",
+    )
+
+    lane = models.CharField(
+        max_length=32,
+        blank=True,
+        editable=False,
+        help_text="Of a create: the same for all that may be sent together, and never at the same time.",
+    )
+    batch = models.UUIDField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="Of a create: the request that it was last sent with.",
+    )
+    batch_position = models.PositiveSmallIntegerField(default=0, editable=False)
+    key_strategy = models.CharField(max_length=10, choices=KeyStrategy.choices, blank=True, editable=False)
+    lane_lock = models.CharField(max_length=32, null=True, blank=True, unique=True, editable=False)
+    slot_lock = models.CharField(max_length=80, null=True, blank=True, unique=True, editable=False)
 
     state = models.CharField(max_length=10, choices=State.choices, default=State.PENDING)
     attempts = models.PositiveIntegerField(default=0, help_text="Deliveries since it was queued or retried.")
@@ -141,7 +232,32 @@ class DocumentWrite(models.Model):
     class Meta:
         verbose_name = "write"
         indexes = [
-            models.Index(fields=["state", "next_attempt_at"], name="erpnext_bridge_write_due"),
+            # None of them holds what is not waiting any more, so the next write is found as fast as ever.
+            models.Index(
+                fields=["site", "-priority", "next_attempt_at"],
+                condition=Q(next_attempt_at__isnull=False),
+                name="erpnext_bridge_write_next",
+            ),
+            models.Index(
+                fields=["next_attempt_at"],
+                condition=Q(next_attempt_at__isnull=False),
+                name="erpnext_bridge_write_due",
+            ),
+            models.Index(
+                fields=["lane", "-priority", "created_at"],
+                condition=Q(next_attempt_at__isnull=False),
+                name="erpnext_bridge_write_lane",
+            ),
+            models.Index(
+                fields=["site", "lease_expires_at"],
+                condition=Q(lease_expires_at__isnull=False),
+                name="erpnext_bridge_write_lease",
+            ),
+            models.Index(
+                fields=["batch"], condition=Q(batch__isnull=False), name="erpnext_bridge_write_batch"
+            ),
+            models.Index(fields=["document_key", "created_at"], name="erpnext_bridge_write_order"),
+            models.Index(fields=["state", "-created_at"], name="erpnext_bridge_write_state"),
             models.Index(fields=["user", "-created_at"], name="erpnext_bridge_write_user"),
             models.Index(fields=["doctype", "document_name"], name="erpnext_bridge_write_document"),
             models.Index(fields=["-created_at"], name="erpnext_bridge_write_created"),
@@ -236,3 +352,20 @@ class DocumentWrite(models.Model):
         """Send `write_changed` once the change is committed."""
         send = partial(write_changed.send_robust, DocumentWrite, write=self, previous=previous)
         transaction.on_commit(send, using=using)
+
+
+class WriteFile(models.Model):
+    """The content of a file that a write uploads; in the database, so that it lives and dies with the write."""
+
+    write = models.OneToOneField(
+        DocumentWrite, on_delete=models.CASCADE, primary_key=True, related_name="file"
+    )
+    content = models.BinaryField()
+    size = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        verbose_name = "file of a write"
+        verbose_name_plural = "files of writes"
+
+    def __str__(self) -> str:
+        return f"{self.size} bytes"
