@@ -5,7 +5,7 @@ PYTHON := $(VENV)/bin/python
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format smoke contract bench coverage docs services clean
+.PHONY: help demo test lint format smoke contract faults bench coverage docs services clean
 
 help:
 	@echo "make demo       a site to click through, on http://localhost:8000/ (PORT=… for another port)"
@@ -13,6 +13,7 @@ help:
 	@echo "make lint       style, types, import rings, migrations"
 	@echo "make smoke      the main job, from Connect to Disconnect, without a browser"
 	@echo "make contract   replay recorded exchanges: DIR=…"
+	@echo "make faults     thousands of writes while everything breaks: N=2000 STRATEGY=marker|key VERSION=15|16 BROKER=redis|rabbitmq SEED=…"
 	@echo "make bench      how fast it is, next to plain requests: ONLY=… for some, ERPNEXT_URL=… for a real site"
 	@echo "make coverage   which lines and branches no test runs"
 	@echo "make docs       the documentation as pages, in site/"
@@ -67,6 +68,10 @@ format: $(VENV)/.ready
 
 contract: $(VENV)/.ready
 	@$(PYTHON) -m tests.contract_replay $(DIR)
+
+faults: $(VENV)/.ready
+	@$(PYTHON) -m tests.faults $(if $(N),--count $(N)) $(if $(STRATEGY),--strategy $(STRATEGY)) $(if $(VERSION),--version $(VERSION)) \
+	  $(if $(BROKER),--broker $(BROKER)) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/.ready
 	@$(PYTHON) -m benchmarks $(ONLY)
