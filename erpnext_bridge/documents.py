@@ -11,7 +11,8 @@
         qty = models.FloatField()
 
 A class names its DocType by its own name, split at the capitals; `class ToDo(Document, doctype="ToDo")` says
-another one. No table is ever made for it.
+another one. A DocType that is in several tables is an abstract ChildDocument with a class for each table. No database
+table is ever made for any.
 """
 
 from __future__ import annotations
@@ -67,6 +68,8 @@ class DocumentBase(ModelBase):
         doctype: str | None = None,
         parent: Any = None,
         fieldname: str | None = None,
+        related_name: str | None = None,
+        single: bool = False,
         **kwargs: Any,
     ) -> Any:
         meta = attrs.get("Meta")
@@ -77,10 +80,12 @@ class DocumentBase(ModelBase):
         attrs["Meta"] = type("Meta", parents, options)
         proxy = getattr(meta, "proxy", False)
         _refuse_concrete_bases(name, () if proxy else bases)
-        if not abstract and not proxy:
-            attrs.setdefault("doctype", doctype or _WORD.sub(" ", name))
+        if not proxy:
+            _name_doctype(name, bases, attrs, doctype, abstract=abstract)
+        if single:
+            attrs["is_single"] = True
         if parent is not None:
-            attrs |= _child_attrs(name, parent, fieldname)
+            attrs |= _child_attrs(name, parent, fieldname, related_name)
         return super().__new__(cls, name, bases, attrs, **kwargs)
 
 
@@ -93,14 +98,34 @@ def _refuse_concrete_bases(name: str, bases: tuple[type, ...]) -> None:
             )
 
 
-def _child_attrs(name: str, parent: Any, fieldname: str | None) -> dict[str, Any]:
+def _name_doctype(
+    name: str, bases: tuple[type, ...], attrs: dict[str, Any], doctype: str | None, *, abstract: bool
+) -> None:
+    if doctype:
+        attrs["doctype"] = doctype
+    elif not abstract:
+        inherited = next((found for base in bases if (found := getattr(base, "doctype", ""))), None)
+        attrs.setdefault("doctype", inherited or doctype_of_class(name))
+
+
+def doctype_of_class(name: str) -> str:
+    """Return the DocType that a class of this name is of, unless it says another one."""
+    return _WORD.sub(" ", name)
+
+
+def _child_attrs(name: str, parent: Any, fieldname: str | None, related_name: str | None) -> dict[str, Any]:
     if not fieldname:
         raise TypeError(f"{name} names its parent, but not the Table field it is in. Add fieldname='items'.")
     parent_doctype = getattr(parent, "doctype", None)
     if parent_doctype is None:
         raise TypeError(f"{name}: parent must be a Document class, defined before its child rows.")
     link = LinkField(
-        parent, related_name=fieldname, db_column="parent", null=False, blank=False, editable=False
+        parent,
+        related_name=related_name or fieldname,
+        db_column="parent",
+        null=False,
+        blank=False,
+        editable=False,
     )
     return {"parent": link, "parent_doctype": parent_doctype, "parent_fieldname": fieldname}
 
@@ -112,6 +137,8 @@ class BaseDocument(models.Model, metaclass=DocumentBase):
     """Name of the DocType."""
     site: ClassVar[str] = DEFAULT_SITE
     """Alias of the site that the documents are at, where no identity says it."""
+    is_single: ClassVar[bool] = False
+    """Whether the DocType has one document only, which is called as it is: `class X(Document, single=True)`."""
 
     # None and not '' until ERPNext names it: '' would make all new documents one and the same to Django.
     name = models.CharField(max_length=140, primary_key=True, blank=True, editable=False, default=None)
@@ -122,8 +149,8 @@ class BaseDocument(models.Model, metaclass=DocumentBase):
     docstatus = models.IntegerField(choices=Docstatus.choices, default=Docstatus.DRAFT, editable=False)
     idx = models.IntegerField(default=0, editable=False)
 
-    objects: ClassVar[ErpManager] = ErpManager()
-    _every: ClassVar[ErpManager] = ErpManager()
+    objects: ClassVar[ErpManager[Self]] = ErpManager()
+    _every: ClassVar[ErpManager[Self]] = ErpManager()
     """Follows links and reads documents again, whatever an `objects` of the class's own leaves out."""
 
     class Meta:
@@ -213,12 +240,13 @@ class BaseDocument(models.Model, metaclass=DocumentBase):
             self._loaded[attname] = deepcopy(value) if isinstance(value, list | dict) else value
 
     def _fill_children(self, row: Mapping[str, Any], zone: ZoneInfo) -> None:
-        for fieldname, child in child_tables(type(self)).items():
-            if fieldname not in row:
+        for accessor, child in child_tables(type(self)).items():
+            if child.parent_fieldname not in row:
                 continue
             decoders = _decoders(child, zone)
-            children = [child.from_wire(each, decoders, self.erp_identity, zone) for each in row[fieldname]]
-            _cache_children(self, fieldname, sorted(children, key=lambda each: each.idx))
+            rows = row[child.parent_fieldname]
+            children = [child.from_wire(each, decoders, self.erp_identity, zone) for each in rows]
+            _cache_children(self, accessor, sorted(children, key=lambda each: each.idx))
 
 
 class Document(BaseDocument):
@@ -365,8 +393,9 @@ class Document(BaseDocument):
         payload = _payload(self, _SET_BY_FRAPPE)
         if self.name:
             payload["name"] = self.name
-        for fieldname, rows in self._new_rows.items():
-            payload[fieldname] = [_row_payload(row) for row in rows]
+        tables = child_tables(type(self))
+        for accessor, rows in self._new_rows.items():
+            payload[tables[accessor].parent_fieldname] = [_row_payload(row) for row in rows]
         return payload
 
     def changes(self) -> dict[str, Any]:
@@ -477,9 +506,9 @@ def _refuse_database(alias: str | None) -> None:
 
 
 def child_tables(model: type[models.Model]) -> dict[str, type[ChildDocument]]:
-    """Return Table field → model of its rows, for the child rows that are declared."""
+    """Return the accessor of each declared Table field, by which it is mostly called, → model of its rows."""
     return {
-        child.parent_fieldname: child
+        str(relation.get_accessor_name()): child
         for relation in model._meta.related_objects
         if issubclass(child := relation.related_model, ChildDocument) and relation.field.name == "parent"
     }
@@ -511,12 +540,12 @@ def _row_payload(row: Any) -> dict[str, Any]:
     return _payload(row, _SET_ON_CHILDREN) if isinstance(row, ChildDocument) else dict(row)
 
 
-def _cache_children(document: BaseDocument, fieldname: str, rows: list[Any]) -> None:
+def _cache_children(document: BaseDocument, accessor: str, rows: list[Any]) -> None:
     """Fill `document.items.all()`, as prefetch_related() would."""
-    manager = getattr(document, fieldname)
+    manager = getattr(document, accessor)
     queryset = manager.get_queryset()
     queryset._result_cache = rows
     queryset._prefetch_done = True
     if not hasattr(document, "_prefetched_objects_cache"):
         document._prefetched_objects_cache = {}
-    document._prefetched_objects_cache[fieldname] = queryset
+    document._prefetched_objects_cache[accessor] = queryset

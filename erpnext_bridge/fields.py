@@ -1,5 +1,5 @@
 """
-Model fields for what Frappe has and Django has not: links, money, and texts that hold a name.
+Model fields for what Frappe has and Django has not: links, money, ratings, files, and texts that hold a name.
 
 Every other field of a DocType is declared with Django's own: `models.CharField` for Data and Select,
 `models.BooleanField` for Check, `models.DateTimeField` for Datetime.
@@ -8,18 +8,24 @@ Every other field of a DocType is declared with Django's own: `models.CharField`
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models.lookups import Contains, EndsWith, IContains, IEndsWith, IStartsWith, StartsWith
+from django.forms import TextInput
 
 if TYPE_CHECKING:
     CharField = models.CharField[Any, Any]
     DecimalField = models.DecimalField[Any, Any]
     ForeignKey = models.ForeignKey[Any, Any]
+    TextField = models.TextField[Any, Any]
 else:
-    CharField, DecimalField, ForeignKey = models.CharField, models.DecimalField, models.ForeignKey
+    CharField, DecimalField = models.CharField, models.DecimalField
+    ForeignKey, TextField = models.ForeignKey, models.TextField
+
+_M = TypeVar("_M", bound=models.Model)
 
 
 class LinkField(ForeignKey):
@@ -81,6 +87,28 @@ class NameField(CharField):
         return name, path, args, options
 
 
+class DynamicLink(NameField):
+    """The name of a document whose DocType another field names: `DynamicLink("reference_type")`."""
+
+    def __init__(self, doctype_field: str = "", *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.doctype_field = doctype_field
+        """Fieldname of the field that holds the DocType."""
+
+    def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
+        name, path, args, options = super().deconstruct()
+        options.pop("doctype")
+        options["doctype_field"] = self.doctype_field
+        return name, path, args, options
+
+
+class Attach(TextField):
+    """The URL of a file at ERPNext, such as /private/files/offer.pdf."""
+
+    def formfield(self, **options: Any) -> Any:
+        return super().formfield(**{"widget": TextInput, **options})
+
+
 class Currency(DecimalField):
     """Money, as Frappe stores it: decimal(21, 9), never NULL."""
 
@@ -95,6 +123,22 @@ class Percent(Currency):
     """A percentage, 12.5 for 12.5 %."""
 
 
+class Rating(DecimalField):
+    """Stars as Frappe stores them: a part of 1, in decimal(3, 2), never NULL; 0.8 is four stars of five."""
+
+    default_validators = [MinValueValidator(0), MaxValueValidator(1)]
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        options.setdefault("max_digits", 3)
+        options.setdefault("decimal_places", 2)
+        options.setdefault("default", 0)
+        super().__init__(*args, **options)
+
+
+@overload
+def Link(to: type[_M], **options: Any) -> models.ForeignKey[_M | None, _M | None]: ...
+@overload
+def Link(to: str, **options: Any) -> Any: ...
 def Link(to: Any, **options: Any) -> Any:  # noqa: N802
     """
     Return the field for a Frappe Link.

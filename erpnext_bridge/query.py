@@ -84,9 +84,13 @@ class ErpCompiler:
         return Compiler(self.query, self.access.facts.time_zone).compile()
 
     def count(self) -> int:
+        if self._is_single:
+            return len(self._reader().single(self.compile().selection))
         return self._reader().count(self.compile().selection)
 
     def exists(self) -> bool:
+        if self._is_single:
+            return self.count() > 0
         return self._reader().exists(self.compile().selection)
 
     def explain(self) -> dict[str, Any]:
@@ -97,6 +101,8 @@ class ErpCompiler:
     def rows(self, compiled: Compiled) -> Iterator[Row]:
         """Yield the rows; the documents with their child rows when the query is `get(pk=…)` alone."""
         selection = compiled.selection
+        if self._is_single:
+            return iter(self._reader().single(selection))
         name = self.whole_document(selection)
         if name is None:
             return self._reader().rows(selection)
@@ -119,18 +125,26 @@ class ErpCompiler:
         zone = self.access.facts.time_zone
         decoders = [(column_of(field), decoder(field, zone)) for field in compiled.fields]
         order = self._value_positions()
-        for row in self._reader().rows(compiled.selection):
+        reader = self._reader()
+        read = reader.single if self._is_single else reader.rows
+        for row in read(compiled.selection):
             found = [decode(row[column]) for column, decode in decoders]
             yield tuple(found[position] for position in order) if order else tuple(found)
 
     def whole_document(self, selection: Selection) -> str | None:
         """Return the name when reading that one document answers the query."""
         query = self.query
+        if self._is_single:
+            return selection.doctype
         everything = query.default_cols and not query.get_select_mask()
         sliced_away = selection.start > 0 or selection.stop == 0
         if not everything or sliced_away or selection.parent is not None:
             return None
         return selection.single_name()
+
+    @property
+    def _is_single(self) -> bool:
+        return bool(self.query.model.is_single)
 
     def _value_positions(self) -> list[int]:
         """Return the positions in `select` of what is asked for, which may name a column twice."""
@@ -315,14 +329,14 @@ class ErpQuerySet(QuerySet[_D]):
 
     # What is written.
 
-    def create(self, **kwargs: Any) -> Any:
+    def create(self, **kwargs: Any) -> _D:
         """Create a document with the rights of this queryset."""
-        document: Any = self.model(**kwargs)
-        document.erp_identity = self.query.identity
+        document = self.model(**kwargs)
+        document.erp_identity = self.query.identity  # type: ignore[attr-defined]
         document.save(force_insert=True)
         return document
 
-    def get_or_create(self, defaults: Any = None, **kwargs: Any) -> tuple[Any, bool]:
+    def get_or_create(self, defaults: Any = None, **kwargs: Any) -> tuple[_D, bool]:
         """Return the document and whether it was created."""
         try:
             return self.get(**kwargs), False
@@ -338,7 +352,7 @@ class ErpQuerySet(QuerySet[_D]):
 
     def update_or_create(
         self, defaults: Any = None, create_defaults: Any = None, **kwargs: Any
-    ) -> tuple[Any, bool]:
+    ) -> tuple[_D, bool]:
         """Save these values, and return the document and whether it was created; Conflict when it just changed."""
         defaults = defaults or {}
         document, created = self.get_or_create(
@@ -453,15 +467,44 @@ class ErpQuerySet(QuerySet[_D]):
         return getattr(self.model, "site", DEFAULT_SITE)
 
 
-class ErpManager(models.Manager.from_queryset(ErpQuerySet)):  # type: ignore[misc]
+if TYPE_CHECKING:
+
+    class _Manager(models.Manager[_D]):
+        """What `from_queryset` makes, told to type checkers: querysets of the model."""
+
+        _queryset_class: type[ErpQuerySet[_D]]
+        _hints: dict[str, Any]
+
+        def all(self) -> ErpQuerySet[_D]: ...
+        def none(self) -> ErpQuerySet[_D]: ...
+        def filter(self, *args: Any, **kwargs: Any) -> ErpQuerySet[_D]: ...
+        def exclude(self, *args: Any, **kwargs: Any) -> ErpQuerySet[_D]: ...
+        def complex_filter(self, filter_obj: Any) -> ErpQuerySet[_D]: ...
+        def order_by(self, *field_names: Any) -> ErpQuerySet[_D]: ...
+        def reverse(self) -> ErpQuerySet[_D]: ...
+        def distinct(self, *field_names: str) -> ErpQuerySet[_D]: ...
+        def only(self, *fields: str) -> ErpQuerySet[_D]: ...
+        def defer(self, *fields: str | None) -> ErpQuerySet[_D]: ...
+        def select_related(self, *fields: Any) -> ErpQuerySet[_D]: ...
+        def prefetch_related(self, *lookups: Any) -> ErpQuerySet[_D]: ...
+        def using(self, alias: str | None) -> ErpQuerySet[_D]: ...
+        def for_user(self, user: Any, site: str | None = None) -> ErpQuerySet[_D]: ...
+        def as_service(self, site: str | None = None) -> ErpQuerySet[_D]: ...
+        def acting_as(self, identity: Identity) -> ErpQuerySet[_D]: ...
+
+else:
+    _Manager = models.Manager.from_queryset(ErpQuerySet)
+
+
+class ErpManager(_Manager[_D]):
     """`Customer.objects`: a manager whose querysets are read at ERPNext."""
 
-    def get_queryset(self) -> ErpQuerySet[Any]:
-        queryset: ErpQuerySet[Any] = self._queryset_class(model=self.model, hints=self._hints)
+    def get_queryset(self) -> ErpQuerySet[_D]:
+        queryset: ErpQuerySet[_D] = self._queryset_class(model=self.model, hints=self._hints)
         return queryset
 
     def db_manager(self, using: str | None = None, hints: dict[str, Any] | None = None) -> Self:
-        return super().db_manager(None, hints)  # type: ignore[no-any-return]
+        return super().db_manager(None, hints)
 
 
 def _identity_of(hints: dict[str, Any]) -> Identity | None:

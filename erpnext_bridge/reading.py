@@ -47,6 +47,16 @@ class Reader:
         except DocumentDoesNotExist:
             return None
 
+    def single(self, selection: Selection) -> list[Row]:
+        """Return the one document of a Single DocType, unless the selection leaves it out: Frappe has no list of it."""
+        row = self.document(selection.doctype, selection.doctype)
+        if row is None:
+            return []
+        # Frappe leaves NULL out of a document (frappe/utils/response.py).
+        whole = Row(dict.fromkeys(selection.columns)) | row
+        where = substitute(selection.where, self._resolve)
+        return [Row(whole)][selection.start : selection.stop] if matches(where, whole, lookups.passes) else []
+
     def rows(self, selection: Selection) -> Iterator[Row]:
         """Yield the rows in order, one page in memory."""
         plan = self._single_branch_plan(selection)

@@ -138,6 +138,67 @@ def test_child_tables_are_found_from_the_parent():
     assert child_tables(SalesOrder) == {"items": SalesOrderItem}
 
 
+@isolate_apps("tests.erp")
+def test_one_doctype_of_child_rows_serves_several_tables(erp):
+    class Order(Document, doctype="Sales Order"):
+        class Meta:
+            app_label = "erp"
+
+    class Row(ChildDocument, doctype="Sales Order Item"):
+        qty = models.FloatField(default=0)
+
+        class Meta(ChildDocument.Meta):
+            abstract = True
+
+    class OrderItem(Row, parent=Order, fieldname="items", related_name="rows"):
+        class Meta(Row.Meta):
+            app_label = "erp"
+
+    class Spare(Row, parent=Order, fieldname="spares"):
+        class Meta(Row.Meta):
+            app_label = "erp"
+
+    assert (OrderItem.doctype, Spare.doctype) == ("Sales Order Item", "Sales Order Item")
+    assert OrderItem._meta.ordering == ["idx"]
+    assert child_tables(Order) == {"rows": OrderItem, "spares": Spare}
+    order = Order.objects.get(pk=SalesOrder.objects.order_by("name")[0].pk)
+    erp.requests.clear()
+    assert order.rows.all()[0].qty > 0
+    assert not erp.requests
+    assert not order.spares.exists()
+    assert Order.objects.filter(rows__qty__gt=0).count() == SalesOrder.objects.count()
+    new = Order(rows=[OrderItem(qty=2)])
+    assert new.creation_payload() == {"items": [{"qty": 2.0}]}
+
+
+@isolate_apps("tests.erp")
+def test_a_single_doctype_has_one_document(erp, settings):
+    class SystemSettings(Document, single=True):
+        time_zone = models.CharField(max_length=140)
+        country = Link("Country")
+
+        class Meta:
+            app_label = "erp"
+
+    erp.site.store.set_single("System Settings", {"country": "Germany"})
+    key, secret = erp.api_key("Administrator")
+    settings.ERPNEXT_BRIDGE["SITES"]["default"] |= {"API_KEY": key, "API_SECRET": secret}
+    found = SystemSettings.objects.get()
+    assert (found.pk, found.time_zone, found.country) == (
+        "System Settings",
+        "Europe/Berlin",
+        "Germany",
+    )
+    objects = SystemSettings.objects
+    assert list(objects.filter(country="Germany").values_list("time_zone", flat=True)) == ["Europe/Berlin"]
+    assert not objects.filter(country="France").exists()
+    assert (objects.count(), objects.exclude(time_zone="UTC").count(), len(objects.all()[1:])) == (1, 1, 0)
+    assert [(request.method, request.path) for request in erp.requests if "System" in request.path] == [
+        ("GET", "/api/resource/System Settings/System Settings")
+    ] * 6
+    assert "/api/resource/System Settings/System Settings" in objects.all().explain()
+
+
 def test_a_link_without_a_model_holds_a_name():
     field = Customer._meta.get_field("customer_group")
     assert (field.doctype, field.column, field.null) == ("Customer Group", "customer_group", True)

@@ -10,7 +10,7 @@ from django.db import models
 from django.test import override_settings
 
 from erpnext_bridge import values
-from erpnext_bridge.fields import Currency, Link
+from erpnext_bridge.fields import Attach, Currency, DynamicLink, Link, Rating
 
 ZONE = ZoneInfo("America/New_York")
 
@@ -134,3 +134,21 @@ def test_a_payload_keeps_numbers_and_moments():
     assert values.to_payload(field(models.DateField()), None) is None
     with pytest.raises(ValidationError):
         values.to_payload(field(Currency()), "much")
+
+
+def test_ratings_are_parts_of_one():
+    field(Rating()).clean(Decimal("0.8"), None)
+    with pytest.raises(ValidationError):
+        field(Rating()).clean(Decimal(4), None)
+    assert from_wire(Rating(), Decimal("0.8")) == Decimal("0.8")
+
+
+def test_a_dynamic_link_is_a_name_whose_doctype_another_field_tells():
+    link = field(DynamicLink("reference_type"))
+    assert (link.doctype_field, link.max_length, link.null) == ("reference_type", 140, True)
+    assert link.clone().doctype_field == "reference_type"
+    assert values.decoder(link, ZONE)("") is None
+
+
+def test_a_file_is_a_short_text_in_forms():
+    assert field(Attach()).formfield().widget.input_type == "text"
