@@ -6,7 +6,7 @@ from urllib.parse import urlencode, urlsplit
 
 from django.conf import settings
 from django.http import HttpRequest
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from erpnext_bridge.conf import DEFAULT_SITE, Site
@@ -16,6 +16,14 @@ def page(name: str, site: str = DEFAULT_SITE) -> str:
     """Return the path of one of our pages about a site. NoReverseMatch when our URLs are not included."""
     args = [] if site == DEFAULT_SITE else [site]
     return reverse(f"erpnext_bridge:{name}", args=args)
+
+
+def page_or_nothing(name: str) -> str:
+    """Return the path of a page, of the admin for instance; "" where the project has no such page."""
+    try:
+        return reverse(name)
+    except NoReverseMatch:
+        return ""
 
 
 def connect_page(site: str = DEFAULT_SITE, next_url: str = "") -> str:

@@ -177,6 +177,13 @@ def _check_times(bridge: BridgeSettings) -> Iterator[CheckMessage]:
                 hint="Put a number above 0 there, or leave it out.",
                 id="erpnext_bridge.E008",
             )
+    retention: object = bridge.write_retention
+    if retention is not None and not _are_seconds(retention):
+        yield Error(
+            f"ERPNEXT_BRIDGE['WRITE_RETENTION'] is {retention!r}, and not a number of days.",
+            hint="Put a number above 0 there, or None to keep all writes.",
+            id="erpnext_bridge.E008",
+        )
     timeout: object = bridge.timeout
     if not (isinstance(timeout, tuple) and len(timeout) == 2 and _are_seconds(*timeout)):
         yield Error(

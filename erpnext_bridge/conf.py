@@ -95,6 +95,10 @@ class BridgeSettings:
     """`WRITE_BACKOFF`: seconds before the first retry of a write, and the longest wait."""
     write_queue: str | None = None
     """`WRITE_QUEUE`: Celery queue for writes; Celery's default queue when None."""
+    write_retention: float | None = 90.0
+    """`WRITE_RETENTION`: days for which done and cancelled writes are kept; for ever when None."""
+    metrics_token: str = field(default="", repr=False)
+    """`METRICS_TOKEN`: bearer token with which Prometheus may read the metrics; nobody may when empty."""
 
     def site(self, alias: str = DEFAULT_SITE) -> Site:
         """Return the site called `alias`. ImproperlyConfigured, with the known ones, when there is none."""

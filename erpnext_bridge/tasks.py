@@ -1,5 +1,5 @@
 """
-The Celery tasks: deliver one write, and sweep. Nothing but a write's id goes through the broker.
+The Celery tasks: deliver a write, sweep, prune. Nothing but a write's id goes through the broker.
 
 The broker may lose a task, deliver it twice or be down: the row knows what is to be done, `perform` takes it
 once, and the sweep finds it. A broken broker therefore delays writes and loses none.
@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import logging
 import time
+from math import ceil
 from typing import Any
 
 from celery import shared_task
 from django.dispatch import receiver
 from django.utils import timezone
 
-from erpnext_bridge import writes
+from erpnext_bridge import retention, writes
 from erpnext_bridge.conf import get_settings
 from erpnext_bridge.models.write import WAITING, DocumentWrite
+from erpnext_bridge.schedule import SWEEP_EVERY
 from erpnext_bridge.signals import write_changed
 
 logger = logging.getLogger("erpnext_bridge")
-
-SWEEP_EVERY = 60.0
 
 BROKER_REST = 30.0
 """Seconds for which a process leaves a broker alone that was down: finding that out takes Celery seconds."""
@@ -41,6 +41,14 @@ def sweep() -> None:
         nudge(write)
 
 
+@shared_task(name="erpnext_bridge.prune", ignore_result=True)  # type: ignore[untyped-decorator, no-untyped-call]
+def prune() -> None:
+    """Delete the finished writes that were kept for long enough."""
+    count = retention.prune()
+    if count:
+        logger.info("Pruned %d finished writes.", count)
+
+
 def nudge(write: DocumentWrite) -> None:
     """Ask a worker to deliver a write as soon as it is due; leave it to the sweep when that is later."""
     if _broker.rests:
@@ -51,12 +59,16 @@ def nudge(write: DocumentWrite) -> None:
     options: dict[str, Any] = {"countdown": wait} if wait > 0 else {}
     try:
         # The caller is often a person's request, which more attempts would hold up.
-        deliver.apply_async((str(write.pk),), retry=False, **_routing(), **options)
+        deliver.apply_async((str(write.pk),), retry=False, **_options(), **options)
     except Exception as error:  # each broker has errors of its own, whose texts may hold its password
         _broker.rest()
         logger.warning(
             "Write %s: no worker could be asked (%s); the sweep does it.", write.pk, type(error).__name__
         )
+
+
+LAST_WORDS = 30
+"""Seconds that a delivery has after its time is over, to record what it knows."""
 
 
 class _Broker:
@@ -82,6 +94,11 @@ def ask_a_worker(*, write: DocumentWrite, **_: Any) -> None:
         nudge(write)
 
 
-def _routing() -> dict[str, str]:
-    queue = get_settings().write_queue
-    return {"queue": queue} if queue else {}
+def _options() -> dict[str, Any]:
+    """Where the task goes, and how long it may take: when the lease ends, somebody else may be at its write."""
+    settings = get_settings()
+    options: dict[str, Any] = {"queue": settings.write_queue} if settings.write_queue else {}
+    if settings.write_lease:
+        limit = ceil(settings.write_lease)
+        options |= {"soft_time_limit": limit, "time_limit": limit + LAST_WORDS}
+    return options

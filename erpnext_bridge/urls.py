@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from erpnext_bridge import views, write_views
+from erpnext_bridge import queue_views, views, write_views
 
 app_name = "erpnext_bridge"
 
@@ -18,6 +18,8 @@ urlpatterns = [
     path("disconnect/", views.disconnect, name="disconnect"),
     path("disconnect/<str:site>/", views.disconnect, name="disconnect"),
     path("writes/", write_views.write_list, name="writes"),
+    path("writes/queue/", queue_views.write_queue, name="write_queue"),
+    path("writes/metrics/", queue_views.write_metrics, name="write_metrics"),
     path("writes/<uuid:pk>/", write_views.write_detail, name="write"),
     path("writes/<uuid:pk>/status/", write_views.write_status, name="write_status"),
 ]

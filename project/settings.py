@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from erpnext_bridge.schedule import BEAT_SCHEDULE
 from project.env import Env
 from project.keys import kept_keys
 
@@ -110,13 +111,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
-CELERY_BEAT_SCHEDULE = {
-    "erpnext_bridge_sweep": {
-        "task": "erpnext_bridge.sweep",
-        "schedule": 60.0,
-        "options": {"expires": 60.0},
-    }
-}
+CELERY_BEAT_SCHEDULE = {**BEAT_SCHEDULE}
 
 LOGGING = {
     "version": 1,

@@ -13,7 +13,6 @@ import threading
 import time
 from contextlib import closing, contextmanager
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from django.core.management import call_command
@@ -22,6 +21,7 @@ from django.utils import timezone
 from erpnext_bridge import tasks
 from erpnext_bridge.models import DocumentWrite
 from erpnext_bridge.models.write import State
+from erpnext_bridge.schedule import BEAT_SCHEDULE
 from erpnext_bridge.writes import enqueue, retry
 from tests.write_site import SERVICE, folder_broker, open_write_site, writes_seen
 
@@ -142,10 +142,25 @@ class TestTasks:
         ((headers, body),) = broker()
         assert (headers["task"], json.loads(body)[0]) == ("erpnext_bridge.deliver", [str(write.pk)])
 
-    def test_beat_finds_the_sweep_by_its_name(self, broker):
-        told = (Path(__file__).parent.parent / "docs" / "writes.md").read_text("utf-8")
-        assert '"task": "erpnext_bridge.sweep"' in told
-        assert "erpnext_bridge.sweep" in broker.app.tasks
+    def test_beat_finds_its_tasks_by_name(self, broker):
+        assert {entry["task"] for entry in BEAT_SCHEDULE.values()} <= set(broker.app.tasks)
+
+    def test_a_delivery_may_take_as_long_as_its_lease(
+        self, bridge, broker, django_capture_on_commit_callbacks
+    ):
+        bridge["WRITE_LEASE"] = 61.5
+        with django_capture_on_commit_callbacks(execute=True):
+            queue_ticket()
+        ((headers, _),) = broker()
+        assert headers["timelimit"] == [62 + tasks.LAST_WORDS, 62]
+
+    def test_a_delivery_can_be_asked_for_by_hand(self, bridge, broker, django_capture_on_commit_callbacks):
+        with django_capture_on_commit_callbacks() as callbacks:
+            tasks.deliver.delay_on_commit("some-id")
+        assert broker() == []
+        for callback in callbacks:
+            callback()
+        assert json.loads(broker()[0][1])[0] == ["some-id"]
 
 
 class TestCommand:

@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.defaultfilters import truncatechars
 from django.utils.html import format_html, format_html_join
 
+from erpnext_bridge.addresses import page_or_nothing
 from erpnext_bridge.models.write import DocumentWrite, DocumentWriteQuerySet, State
 from erpnext_bridge.writes import WriteStateError, can_resolve, cancel, resolve, retry
 
@@ -26,6 +27,7 @@ FINISHED = (State.DONE, State.CANCELLED)
 
 @admin.register(DocumentWrite)
 class DocumentWriteAdmin(WriteModelAdmin):
+    change_list_template = "erpnext_bridge/admin/write_list.html"
     actions = ["send_again", "create_again", "mark_as_done", "give_up"]
     list_display = ["what", "state", "actor", "site", "attempts", "summary", "created_at"]
     list_filter = ["state", "site", "action", "is_service", "doctype"]
@@ -65,6 +67,10 @@ class DocumentWriteAdmin(WriteModelAdmin):
         if name := form.base_fields.get("document_name"):
             name.required = True
         return form
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        links = {"queue_url": page_or_nothing("erpnext_bridge:write_queue")}
+        return super().changelist_view(request, {**(extra_context or {}), **links})
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None

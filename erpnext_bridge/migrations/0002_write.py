@@ -126,6 +126,10 @@ class Migration(migrations.Migration):
             model_name='documentwrite',
             index=models.Index(fields=['-created_at'], name='erpnext_bridge_write_created'),
         ),
+        migrations.AddIndex(
+            model_name='documentwrite',
+            index=models.Index(fields=['finished_at'], name='erpnext_bridge_write_finished'),
+        ),
         migrations.AddConstraint(
             model_name='documentwrite',
             constraint=models.CheckConstraint(condition=models.Q(('is_service', False), ('user__isnull', True), _connector='OR'), name='erpnext_bridge_write_identity'),

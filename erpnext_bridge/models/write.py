@@ -261,6 +261,7 @@ class DocumentWrite(models.Model):
             models.Index(fields=["user", "-created_at"], name="erpnext_bridge_write_user"),
             models.Index(fields=["doctype", "document_name"], name="erpnext_bridge_write_document"),
             models.Index(fields=["-created_at"], name="erpnext_bridge_write_created"),
+            models.Index(fields=["finished_at"], name="erpnext_bridge_write_finished"),
         ]
         constraints = [
             # A write without a user must never come to mean one of the service account, which may do more.
