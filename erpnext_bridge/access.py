@@ -12,16 +12,18 @@ import time
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
+from random import SystemRandom
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
 
-from erpnext_bridge import connecting
+from erpnext_bridge import refreshing
 from erpnext_bridge.client import FrappeClient
 from erpnext_bridge.conf import Site, get_settings
-from erpnext_bridge.credentials import ApiKey, Bearer, Credentials
+from erpnext_bridge.credentials import ApiKey, Bearer, Credentials, Secret
+from erpnext_bridge.endpoints import reporter
 from erpnext_bridge.errors import (
     AuthenticationRefused,
     NeedsReconnect,
@@ -32,6 +34,11 @@ from erpnext_bridge.errors import (
 from erpnext_bridge.identity import Identity
 from erpnext_bridge.models import Connection
 from erpnext_bridge.transport import Timeouts
+
+LAST_SECONDS = 5.0
+"""With less than this left, a token is not worth a try: it may expire under way."""
+
+_spread = SystemRandom().uniform
 
 FACTS_TTL = 3600
 """Seconds for which a site's version and time zone are believed, so that an upgrade needs no restart."""
@@ -88,7 +95,7 @@ class SiteAccess:
             credentials,
             timeout=Timeouts(*get_settings().timeout),
             parse_float=Decimal,
-            on_exchange=connecting.reporter(self.identity),
+            on_exchange=reporter(self.identity),
             **options,
         )
 
@@ -109,10 +116,11 @@ class _TokenBearer:
     """A connection's tokens in use: refreshed before they expire, and once after a 401."""
 
     def __init__(self, access: SiteAccess, connection: Connection) -> None:
-        connecting.check_usable(connection, access.site)
+        refreshing.check_usable(connection, access.site)
         self.access = access
         self.connection = connection
-        if connection.expires_within(get_settings().refresh_margin):
+        # Spread, so that what was connected together is not refreshed together ever after.
+        if connection.expires_within(get_settings().refresh_margin * _spread(1.0, 1.5)):
             self.refresh_early()
         self.client = access.make_client(self.bearer(), on_unauthorized=self.renew)
 
@@ -120,23 +128,24 @@ class _TokenBearer:
         return Bearer(self.connection.access_token.open())
 
     def refresh_early(self) -> None:
+        """Get other tokens; those that are still good for some seconds do while ERPNext gives no others."""
+        is_over = self.connection.expires_within(LAST_SECONDS)
         try:
-            self.connection = connecting.refresh(self.connection, self.access.site)
-        except TransientError:
-            # The token that is still good for some seconds may get through.
+            self.connection = refreshing.refresh(self.connection, self.access.site, wait=is_over)
+        except (AuthenticationRefused, TransientError):
             if self.connection.expires_within(0):
                 raise
 
     def renew(self) -> Bearer:
         """Return other credentials than those that got a 401. NeedsReconnect when these get one too."""
-        self.connection = connecting.refresh(self.connection, self.access.site)
+        self.connection = refreshing.refresh(self.connection, self.access.site)
         try:
             self.access.make_client(self.bearer()).logged_user()
         except AuthenticationRefused:
             # Frappe refuses tokens that it issued a moment ago when the OAuth Client has lost a scope
             # since the user connected (frappe/oauth.py, validate_bearer_token).
             reason = "ERPNext refuses the tokens that it renews: the OAuth Client there was changed."
-            connecting.end(self.connection, reason)
+            refreshing.end(self.connection, reason)
             raise NeedsReconnect(reason, site=self.access.site.alias) from None
         return self.bearer()
 
@@ -155,23 +164,22 @@ def _service_client(access: SiteAccess) -> FrappeClient:
     )
 
 
-_sessions: dict[tuple[str, str, str], Credentials] = {}
+_sessions: dict[Site, Credentials] = {}
 _sessions_lock = threading.Lock()
 
 
 def _logged_in(access: SiteAccess) -> FrappeClient:
     """Return a client of the process's one session: a log-in takes ERPNext a quarter of a second."""
     site = access.site
-    key = (site.url, site.username, site.password)
 
     def log_in(over: Credentials | None) -> Credentials:
         with _sessions_lock:
-            if _sessions.get(key) is over:
+            if _sessions.get(site) is over:
                 anonymous = access.make_client(None)
-                _sessions[key] = anonymous.login(site.username, site.password).credentials
-            return _sessions[key]
+                _sessions[site] = anonymous.login(site.username, Secret(site.password)).credentials
+            return _sessions[site]
 
-    client = access.make_client(_sessions.get(key) or log_in(None))
+    client = access.make_client(_sessions.get(site) or log_in(None))
     client.on_unauthorized = lambda: log_in(client.credentials)
     return client
 

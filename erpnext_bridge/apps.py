@@ -12,12 +12,10 @@ class ERPNextBridgeConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from erpnext_bridge import connecting, oauth, tasks  # noqa: F401
+        from erpnext_bridge import oauth, revoking, tasks  # noqa: F401
         from erpnext_bridge.checks import register_checks
         from erpnext_bridge.models import Connection
 
         oauth.install()
         register_checks()
-        post_delete.connect(
-            connecting.revoke_deleted, sender=Connection, dispatch_uid="erpnext_bridge.revoke"
-        )
+        post_delete.connect(revoking.revoke_deleted, sender=Connection, dispatch_uid="erpnext_bridge.revoke")

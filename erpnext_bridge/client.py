@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 from uuid import UUID
 
 from erpnext_bridge import answers
-from erpnext_bridge.credentials import Anonymous, Credentials, SessionId
+from erpnext_bridge.credentials import Anonymous, Credentials, Secret, SessionId
 from erpnext_bridge.errors import AuthenticationRefused, DocumentDoesNotExist
 from erpnext_bridge.transport import (
     Answer,
@@ -120,17 +120,19 @@ class FrappeClient:
         """Return the user that the credentials stand for; Guest is refused."""
         return str(self.call("frappe.auth.get_logged_user", http_method="GET"))
 
-    def login(self, usr: str, pwd: str) -> Self:
+    def login(self, usr: str, pwd: str | Secret) -> Self:
         """Return a client that is signed in as this user."""
+        # Django's page about an error shows local variables.
+        pwd = Secret.of(pwd)
         request = Request(
-            "POST", "/api/method/login", headers=JSON_BODY, body=encode({"usr": usr, "pwd": pwd})
+            "POST", "/api/method/login", headers=JSON_BODY, body=encode({"usr": usr, "pwd": pwd.reveal()})
         )
         answer = self._send(request)
         body = answers.read(answer)
-        sid = answer.cookies.get("sid", "Guest")
-        if body.get("message") not in ("Logged In", "No App") or sid == "Guest":
+        sid = Secret(answer.cookies.get("sid", "Guest"))
+        if body.get("message") not in ("Logged In", "No App") or sid.reveal() == "Guest":
             raise AuthenticationRefused(_login_refusal(body), **answer.request)
-        return self.using(SessionId(sid))
+        return self.using(SessionId(sid.reveal()))
 
     def logout(self) -> None:
         """End the session; Frappe accepts it by POST only since 16.4."""

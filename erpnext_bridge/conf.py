@@ -17,7 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 DEFAULT_SITE = "default"
 
-ClientAuth = Literal["post", "basic", "none"]
+ClientAuth = Literal["auto", "post", "basic", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +34,11 @@ class Site:
     """Client ID of the OAuth Client that an ERPNext administrator made for this project."""
     client_secret: str = field(default="", repr=False)
     """Its client secret; empty for a public client."""
-    client_auth: ClientAuth = "post"
-    """How the client authenticates at the token endpoint. Frappe up to 16.4 takes `Basic` for an API key."""
+    client_auth: ClientAuth = "auto"
+    """
+    How the client authenticates at the token endpoint. `auto` sends its secret in the form, by Basic where the site
+    refuses the form and offers Basic, and is a public client without a secret.
+    """
     scope: str = "openid all"
     """Scopes to ask for, separated by blanks."""
     redirect_uri: str = ""
@@ -85,6 +88,14 @@ class BridgeSettings:
     """`MAX_MEMBERS`: names that one inner query may put into an `in` filter."""
     refresh_margin: float = 60.0
     """`REFRESH_MARGIN`: seconds before its expiry at which an access token is refreshed."""
+    refresh_idle: float | None = 7 * 86400.0
+    """`REFRESH_IDLE`: seconds after which the sweep refreshes an unused connection; Frappe 16 deletes old tokens."""
+    reconnect_email: bool = False
+    """`RECONNECT_EMAIL`: whether users get an e-mail when their connection needs to be made again."""
+    permission_ttl: float = 60.0
+    """`PERMISSION_TTL`: seconds for which an answer of `Connection.can()` is believed."""
+    health_token: str = field(default="", repr=False)
+    """`HEALTH_TOKEN`: bearer token that lets monitoring read the details of the health endpoint."""
     state_ttl: float = 600.0
     """`STATE_TTL`: seconds in which a started connect must come back."""
     write_attempts: int = 10

@@ -14,6 +14,30 @@ from requests import PreparedRequest
 PLAIN = re.compile(r"[!-~]+")
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Secret:
+    """A password, code or token on its way: a page or a report that shows local variables does not show it."""
+
+    _text: str
+
+    @classmethod
+    def of(cls, value: str | Secret) -> Secret:
+        return value if isinstance(value, Secret) else cls(value)
+
+    def reveal(self) -> str:
+        """Return the clear text; use it in the expression that sends it, and keep it in no variable."""
+        return self._text
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __repr__(self) -> str:
+        return "[secret]"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A secret cannot be pickled.")
+
+
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """Base of all credentials: an authentication handler for requests that cannot be printed or pickled."""

@@ -80,7 +80,7 @@ def _async_door(view: Callable[..., Any], site: str) -> Callable[..., Any]:
 
 
 def _is_usable(connection: Connection | None) -> bool:
-    return connection is not None and connection.is_healthy
+    return connection is not None and connection.is_usable
 
 
 def _to_login(request: HttpRequest) -> HttpResponse:

@@ -106,13 +106,22 @@ class AuthenticationRefused(RefusedError):
     way_out = "ERPNext does not accept these credentials."
 
 
+GRANT_OVER = frozenset({"invalid_grant", "invalid_scope"})
+"""OAuth's codes that say that a code or a refresh token is no good any more. All others are about the client."""
+
+
 class GrantRefused(AuthenticationRefused):
-    """The OAuth endpoint refused a code or a refresh token for good."""
+    """The OAuth endpoint refused a code or a refresh token, or the client that showed it."""
 
     def __init__(self, *messages: str, error: str = "", **refusal: Any) -> None:
         super().__init__(*messages, **refusal)
         self.error = error
         """OAuth's error code, such as "invalid_grant"."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the grant is over. If not, another client, or the same one set up rightly, could still use it."""
+        return self.error in GRANT_OVER
 
     @property
     def description(self) -> str:

@@ -102,4 +102,4 @@ def _is_connected(request: HttpRequest, site: str) -> bool:
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
         return False
-    return any(c.is_healthy for c in Connection.objects.for_identity(Identity.for_user(user, site)))
+    return any(c.is_usable for c in Connection.objects.for_identity(Identity.for_user(user, site)))

@@ -1,7 +1,7 @@
 """
 OAuth2 with an ERPNext site: authorize, exchange, refresh, revoke, introspect, profile.
 
-Only GrantRefused is final. Any other error leaves the tokens as good as they were.
+Only a GrantRefused that `is_final` ends a grant. Any other error leaves the tokens as good as they were.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import ipaddress
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, NoReturn
+from functools import wraps
+from typing import Any, Literal, NoReturn, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import requests
@@ -25,8 +25,14 @@ from requests_oauthlib.oauth2_session import OAuth2Session
 
 from erpnext_bridge import answers
 from erpnext_bridge.client import method_path
-from erpnext_bridge.credentials import Anonymous, ApiKey, Bearer, Credentials
-from erpnext_bridge.errors import ERPNextBridgeError, GrantRefused, SiteBusy, UnreadableAnswer
+from erpnext_bridge.credentials import Anonymous, ApiKey, Bearer, Credentials, Secret
+from erpnext_bridge.errors import (
+    AuthenticationRefused,
+    ERPNextBridgeError,
+    GrantRefused,
+    SiteBusy,
+    UnreadableAnswer,
+)
 from erpnext_bridge.transport import (
     Answer,
     OnExchange,
@@ -37,13 +43,16 @@ from erpnext_bridge.transport import (
     transport_for,
 )
 
+T = TypeVar("T")
+
 ENDPOINTS = "frappe.integrations.oauth2"
+METADATA = "/.well-known/oauth-authorization-server"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 # oauthlib's own default, which Frappe does not change (frappe/integrations/oauth2.py).
 DEFAULT_LIFETIME = 3600
 
-ClientAuth = Literal["post", "basic", "none"]
+ClientAuth = Literal["auto", "post", "basic", "none"]
 Hint = Literal["access_token", "refresh_token"]
 
 
@@ -61,6 +70,41 @@ class TokenPair:
         raise TypeError("A token pair cannot be pickled: it is a secret.")
 
 
+def _discreet(method: Callable[..., T]) -> Callable[..., T]:
+    """
+    Let a method's errors tell no secret that it was called with, neither in words nor by local variables.
+
+    Frappe's messages quote a refresh token that it does not find (frappe/oauth.py). And the frames below hold forms and
+    headers, in requests-oauthlib as well, which Django's page about an error and error trackers show.
+    """
+
+    @wraps(method)
+    def discreet(self: OAuthEndpoints, *given: Any) -> T:
+        sealed = [value if value in HINTS else Secret.of(value) for value in given]
+        given = ()
+        try:
+            return method(self, *sealed)
+        except ERPNextBridgeError as error:
+            told = error
+        _scrub(told, [*sealed, Secret(self.client_secret)])
+        raise told.with_traceback(None) from None
+
+    return discreet
+
+
+def _scrub(error: ERPNextBridgeError, secrets: Iterable[Any]) -> None:
+    """Take the secrets that were sent out of what the site says about them."""
+    for secret in secrets:
+        if isinstance(secret, Secret) and secret:
+            error.args = tuple(message.replace(secret.reveal(), "[secret]") for message in error.messages)
+
+
+HINTS = ("access_token", "refresh_token")
+
+_learnt: dict[tuple[str, str], ClientAuth] = {}
+"""(site, client id) → how this client proves itself there, where it was found out."""
+
+
 @dataclass(frozen=True, slots=True)
 class OAuthEndpoints:
     """One OAuth client at one site."""
@@ -69,8 +113,11 @@ class OAuthEndpoints:
     client_id: str
     _: KW_ONLY
     client_secret: str = field(default="", repr=False)
-    client_auth: ClientAuth = "post"
-    """Frappe reads the form only, and refuses Basic, up to 16.4; later versions hold a client to its setting."""
+    client_auth: ClientAuth = "auto"
+    """
+    Frappe reads the form only, and refuses Basic, up to 16.4; later versions hold a client to its setting. `auto` sends
+    the secret in the form, and by Basic where that is refused and the site's metadata offer it.
+    """
     redirect_uri: str = ""
     """Needed to authorize and to exchange; one of the client's, byte for byte."""
     scope: str = "all openid"
@@ -97,50 +144,96 @@ class OAuthEndpoints:
         # Frappe hands the query on to oauthlib without decoding "+" (frappe/integrations/oauth2.py).
         return self.site_url + str(url)[len(_secured(self.site_url)) :].replace("+", "%20")
 
-    def exchange(self, code: str, verifier: str) -> TokenPair:
+    @_discreet
+    def exchange(self, code: Secret, verifier: Secret) -> TokenPair:
         """Exchange an authorization code for tokens; GrantRefused when the code or its verifier is not good."""
         asked = _now()
-        with _hiding(code, verifier, self.client_secret):
-            return _token_pair(self._fetch(code, verifier), asked)
+        return _token_pair(self._authenticated(lambda way: self._fetch(code, verifier, way)), asked)
 
-    def refresh(self, refresh_token: str) -> TokenPair:
+    @_discreet
+    def refresh(self, refresh_token: Secret) -> TokenPair:
         """Exchange a refresh token for a new pair; GrantRefused when it is dead."""
         asked = _now()
-        # Frappe's message quotes the refresh token that it did not find (frappe/oauth.py).
-        with _hiding(refresh_token, self.client_secret):
-            answer = self._post("get_token", {"grant_type": "refresh_token", "refresh_token": refresh_token})
-            return _token_pair(_granted(answer), asked)
 
-    def revoke(self, token: str, hint: Hint = "access_token") -> None:
+        def ask(way: ClientAuth) -> dict[str, Any]:
+            form: dict[str, str | Secret] = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+            return _granted(self._post("get_token", form, way))
+
+        return _token_pair(self._authenticated(ask), asked)
+
+    @_discreet
+    def revoke(self, token: Secret, hint: Hint = "access_token") -> None:
         """Revoke a token and its pair. Frappe answers 200 whatever it did: `introspect` tells the outcome."""
-        with _hiding(token, self.client_secret):
-            answer = self._post("revoke_token", {"token": token, "token_type_hint": hint}, idempotent=True)
+
+        def ask(way: ClientAuth) -> None:
+            form: dict[str, str | Secret] = {"token": token, "token_type_hint": hint}
+            answer = self._post("revoke_token", form, way, idempotent=True)
             if answer.status != 200:
                 raise answers.error_of(answer)
 
-    def introspect(self, token: str, hint: Hint = "access_token") -> dict[str, Any]:
+        self._authenticated(ask)
+
+    @_discreet
+    def introspect(self, token: Secret, hint: Hint = "access_token") -> dict[str, Any]:
         """Return Frappe's view of a token: `active` turns false by revocation only, and `exp` is in site time."""
-        with _hiding(token, self.client_secret):
-            answer = self._post(
-                "introspect_token", {"token": token, "token_type_hint": hint}, idempotent=True
-            )
-            return _content(answers.read(answer))
 
-    def profile(self, access_token: str) -> dict[str, Any]:
+        def ask(way: ClientAuth) -> dict[str, Any]:
+            form: dict[str, str | Secret] = {"token": token, "token_type_hint": hint}
+            return _content(answers.read(self._post("introspect_token", form, way, idempotent=True)))
+
+        return self._authenticated(ask)
+
+    @_discreet
+    def profile(self, access_token: Secret) -> dict[str, Any]:
         """Return the claims of the token's user: `email`, `name`, `roles`; `sub` is null for Administrator."""
-        request = Request("GET", _endpoint("openid_profile"), credentials=Bearer(access_token))
-        with _hiding(access_token):
-            return _content(answers.read(self._send(request)))
+        request = Request("GET", _endpoint("openid_profile"), credentials=Bearer(access_token.reveal()))
+        return _content(answers.read(self._send(request)))
 
-    def _fetch(self, code: str, verifier: str) -> dict[str, Any]:
-        basic = self.client_auth == "basic"
+    def metadata(self) -> dict[str, Any]:
+        """Return what the site tells about its OAuth (RFC 8414, Frappe 16); nothing where it tells nothing."""
+        answer = self._send(Request("GET", METADATA))
+        return {} if answer.status in (403, 404) else answers.read(answer)
+
+    # How the client proves itself
+
+    def _authenticated(self, ask: Callable[[ClientAuth], T]) -> T:
+        """Ask in the way that this client proves itself, and find that way out where it is not set."""
+        key = (self.site_url, self.client_id)
+        way = self.client_auth
+        if way == "auto":
+            way = _learnt.get(key, "post") if self.client_secret else "none"
+        try:
+            return ask(way)
+        except AuthenticationRefused as refusal:
+            if not (self.client_auth == "auto" and way == "post" and self._may_be_basic(refusal)):
+                raise
+            refused = refusal
+        try:
+            answer = ask("basic")
+        except AuthenticationRefused:
+            # Frappe up to 16.4 offers it and takes it for an API key (frappe/auth.py).
+            raise refused from None
+        _learnt[key] = "basic"
+        return answer
+
+    def _may_be_basic(self, refusal: AuthenticationRefused) -> bool:
+        if isinstance(refusal, GrantRefused) and refusal.error != "invalid_client":
+            return False
+        try:
+            offered = self.metadata().get("token_endpoint_auth_methods_supported")
+        except ERPNextBridgeError:
+            return False
+        return isinstance(offered, list) and "client_secret_basic" in offered
+
+    def _fetch(self, code: Secret, verifier: Secret, way: ClientAuth) -> dict[str, Any]:
+        basic = way == "basic"
         try:
             token = self._session().fetch_token(
                 _secured(self.site_url) + _endpoint("get_token"),
-                code=code,
-                code_verifier=verifier,
+                code=code.reveal(),
+                code_verifier=verifier.reveal(),
                 include_client_id=not basic,
-                client_secret=self.client_secret if self.client_auth == "post" else None,
+                client_secret=self.client_secret if way == "post" else None,
                 auth=HTTPBasicAuth(self.client_id, self.client_secret) if basic else None,
             )
         except OAuth2Error:
@@ -148,22 +241,23 @@ class OAuthEndpoints:
             return {}
         return dict(token)
 
-    def _post(self, endpoint: str, data: Mapping[str, str], *, idempotent: bool = False) -> Answer:
-        form = dict(data)
+    def _post(
+        self, endpoint: str, form: Mapping[str, str | Secret], way: ClientAuth, *, idempotent: bool = False
+    ) -> Answer:
         # A bearer token, a cookie, or Basic in a place that reads the form, each makes it "invalid_client".
         credentials: Credentials = Anonymous()
-        if self.client_auth == "basic":
+        client: dict[str, str | Secret] = {}
+        if way == "basic":
             credentials = ApiKey(self.client_id, self.client_secret, "basic")
         else:
-            form["client_id"] = self.client_id
-        if self.client_auth == "post":
-            form["client_secret"] = self.client_secret
-        body = urlencode(form).encode()
+            client["client_id"] = self.client_id
+        if way == "post":
+            client["client_secret"] = Secret(self.client_secret)
         request = Request(
             "POST",
             _endpoint(endpoint),
             headers=FORM,
-            body=body,
+            body=_encoded({**form, **client}),
             credentials=credentials,
             idempotent=idempotent,
         )
@@ -279,15 +373,8 @@ def _token_pair(token: Mapping[str, Any], asked: datetime) -> TokenPair:
     )
 
 
-@contextmanager
-def _hiding(*secrets: str) -> Iterator[None]:
-    """Take the secrets that were sent out of what the site says about them."""
-    try:
-        yield
-    except ERPNextBridgeError as error:
-        for secret in filter(None, secrets):
-            error.args = tuple(message.replace(secret, "[secret]") for message in error.messages)
-        raise
+def _encoded(form: Mapping[str, str | Secret]) -> bytes:
+    return urlencode({key: Secret.of(value).reveal() for key, value in form.items()}).encode()
 
 
 def _content(body: Mapping[str, Any]) -> dict[str, Any]:

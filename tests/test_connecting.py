@@ -11,8 +11,9 @@ from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 
-from erpnext_bridge import connecting, pending, signals
+from erpnext_bridge import connecting, pending, refreshing, signals
 from erpnext_bridge.conf import get_site
+from erpnext_bridge.endpoints import endpoints_of
 from erpnext_bridge.errors import GrantRefused, NeedsReconnect, NotConnected
 from erpnext_bridge.models import Connection
 from erpnext_bridge.pending import MAX_PENDING, PendingConnect, StateRefused
@@ -191,7 +192,7 @@ def test_a_name_that_the_site_does_not_tell_is_left_out(connect, user, site):
 
 
 def test_a_refresh_replaces_the_pair_and_revokes_the_former(connection, site, told):
-    now = connecting.refresh(connection, get_site())
+    now = refreshing.refresh(connection, get_site())
     assert now.access_token.open() != connection.access_token.open()
     assert now.refresh_token.open() != connection.refresh_token.open()
     assert (now.erp_user, now.is_healthy) == ("alice@example.com", True)
@@ -200,9 +201,9 @@ def test_a_refresh_replaces_the_pair_and_revokes_the_former(connection, site, to
 
 
 def test_a_refresh_of_replaced_tokens_returns_those_of_the_sibling(connection, site, told):
-    first = connecting.refresh(connection, get_site())
+    first = refreshing.refresh(connection, get_site())
     site.requests.clear()
-    assert connecting.refresh(connection, get_site()).access_token == first.access_token
+    assert refreshing.refresh(connection, get_site()).access_token == first.access_token
     assert site.requests == []
     assert len(told) == 1
 
@@ -212,13 +213,13 @@ def test_tokens_that_were_sealed_anew_are_not_taken_for_others(connection, site)
         access_token=connection.access_token.open(), refresh_token=connection.refresh_token.open()
     )
     assert Connection.objects.get().access_token != connection.access_token
-    now = connecting.refresh(connection, get_site())
+    now = refreshing.refresh(connection, get_site())
     assert now.access_token.open() != connection.access_token.open()
 
 
 def test_a_refusal_that_a_faster_sibling_caused_ends_nothing(connection, site, told):
     site.rotate_refresh_tokens = True
-    pair = connecting.endpoints_of(get_site()).refresh(connection.refresh_token.open())
+    pair = endpoints_of(get_site()).refresh(connection.refresh_token.open())
 
     def store(**_):
         Connection.objects.update(access_token=pair.access_token, refresh_token=pair.refresh_token)
@@ -226,7 +227,7 @@ def test_a_refusal_that_a_faster_sibling_caused_ends_nothing(connection, site, t
     # Without row locks: the sibling has its pair already, and stores it while ours is being refused.
     signals.request_sent.connect(store)
     try:
-        now = connecting.refresh(connection, get_site())
+        now = refreshing.refresh(connection, get_site())
     finally:
         signals.request_sent.disconnect(store)
     assert now.access_token.open() == pair.access_token
@@ -235,7 +236,7 @@ def test_a_refusal_that_a_faster_sibling_caused_ends_nothing(connection, site, t
 
 
 def test_a_refresh_that_was_overtaken_gives_its_own_pair_back(connection, site, told):
-    other = connecting.endpoints_of(get_site()).refresh(connection.refresh_token.open())
+    other = endpoints_of(get_site()).refresh(connection.refresh_token.open())
 
     def overtake(path, **_):
         if path.endswith("get_token"):
@@ -243,7 +244,7 @@ def test_a_refresh_that_was_overtaken_gives_its_own_pair_back(connection, site, 
 
     signals.request_sent.connect(overtake)
     try:
-        now = connecting.refresh(connection, get_site())
+        now = refreshing.refresh(connection, get_site())
     finally:
         signals.request_sent.disconnect(overtake)
     assert now.access_token.open() == other.access_token
@@ -256,9 +257,9 @@ def test_a_refusal_ends_the_connection_once(connection, site, told):
     site.revoke_tokens()
     for _ in range(2):
         with pytest.raises(NeedsReconnect, match="expired or were revoked"):
-            connecting.refresh(connection, get_site())
+            refreshing.refresh(connection, get_site())
     now = Connection.objects.get()
-    assert (now.health, bool(now.reason)) == ("needs_reconnect", True)
+    assert (now.health, bool(now.reason)) == ("revoked", True)
     assert [name for name, _ in told] == ["needs_reconnect"]
     for token in connection.tokens:
         assert token.open() not in now.reason
@@ -268,26 +269,26 @@ def test_a_connection_without_a_refresh_token_ends_with_its_access_token(connect
     Connection.objects.update(refresh_token="")
     site.requests.clear()
     with pytest.raises(NeedsReconnect):
-        connecting.refresh(Connection.objects.get(), get_site())
+        refreshing.refresh(Connection.objects.get(), get_site())
     assert site.requests == []
 
 
 def test_a_refresh_after_disconnecting_finds_nothing(connection):
     Connection.objects.all().delete()
     with pytest.raises(NotConnected, match="disconnected meanwhile"):
-        connecting.refresh(connection, get_site())
+        refreshing.refresh(connection, get_site())
 
 
 def test_reconnecting_heals(connection, connect, user, site):
-    connecting.end(connection, "It was revoked.")
+    refreshing.end(connection, "It was revoked.")
     connect(user)
     now = Connection.objects.get()
     assert (now.pk, now.is_healthy, now.reason) == (connection.pk, True, "")
 
 
 def test_ending_spares_tokens_that_are_new(connection, told):
-    connecting.refresh(connection, get_site())
-    connecting.end(connection, "It was revoked.")
+    refreshing.refresh(connection, get_site())
+    refreshing.end(connection, "It was revoked.")
     assert Connection.objects.get().is_healthy
 
 
@@ -312,7 +313,7 @@ ENDPOINT = "/api/method/frappe.integrations.oauth2."
 
 def test_a_site_that_keeps_the_refresh_token_need_not_repeat_it(odd_site, connection):
     odd_site.replies[ENDPOINT + "get_token"] = says(access_token="fresh", expires_in=60)
-    now = connecting.refresh(connection, get_site())
+    now = refreshing.refresh(connection, get_site())
     assert now.access_token.open() == "fresh"
     assert now.refresh_token.open() == connection.refresh_token.open()
     assert [path for path in odd_site.paths() if "revoke" in path] == []
@@ -322,7 +323,7 @@ def test_a_pair_that_outlives_its_access_token_is_revoked_by_the_other(odd_site)
     odd_site.replies[ENDPOINT + "introspect_token"] = says(active=True)
     assert connecting.disconnect(Connection.objects.get()) is False
     revoked = [seen.body for seen in odd_site.seen if seen.target.endswith("revoke_token")]
-    assert [b"token_type_hint=refresh_token" in body for body in revoked] == [False, True]
+    assert [b"token_type_hint=refresh_token" in body for body in revoked] == [False, False, True]
 
 
 # Ending

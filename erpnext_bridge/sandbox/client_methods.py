@@ -177,7 +177,8 @@ def get_time_zone(ctx: Context) -> Any:
 def has_permission(ctx: Context, doctype: Any, docname: Any, perm_type: Any = "read") -> Any:
     if ctx.user == permissions.ADMINISTRATOR:
         return {"has_permission": True}
-    doc = documents.load(ctx, doctype, docname)
+    # Without a name, the question is about the DocType.
+    doc = documents.load(ctx, doctype, docname) if docname else None
     return {"has_permission": permissions.has_permission(ctx, doctype, perm_type.lower(), doc, show=False)}
 
 

@@ -1,0 +1,144 @@
+"""
+Revoking tokens at ERPNext: at once where it can be, and until ERPNext has confirmed it in any case.
+
+Tokens that go out of use are written down in the same transaction (`PendingRevocation`), tried right after it, and
+tried again by the sweep for as long as the site is down.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import router, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from erpnext_bridge import signals
+from erpnext_bridge.backoff import wait_before
+from erpnext_bridge.conf import get_site
+from erpnext_bridge.crypto import SealedText, TokensUnreadable
+from erpnext_bridge.endpoints import endpoints_of
+from erpnext_bridge.errors import ERPNextBridgeError
+from erpnext_bridge.models import Connection, PendingRevocation
+from erpnext_bridge.models.revocation import Cause
+from erpnext_bridge.oauth import Hint, OAuthEndpoints
+
+logger = logging.getLogger("erpnext_bridge")
+
+FIRST_WAIT, LONGEST_WAIT = 30.0, 3600.0
+"""Seconds before the second attempt, and between attempts at a site that stays down."""
+
+CLAIM = timedelta(minutes=5)
+"""How long one attempt has before another one may begin."""
+
+UNCONFIRMED = "ERPNext still takes the tokens for good."
+
+
+def enqueue(
+    *,
+    site: str,
+    site_url: str,
+    erp_user: str,
+    tokens: tuple[SealedText, SealedText],
+    cause: Cause,
+    using: str | None = None,
+) -> PendingRevocation:
+    """Write down that these tokens are to be revoked; they are tried once the transaction is committed."""
+    using = using or router.db_for_write(PendingRevocation)
+    sealed: dict[str, Any] = {"access_token": tokens[0], "refresh_token": tokens[1]}
+    row = PendingRevocation.objects.using(using).create(
+        site=site, site_url=site_url, erp_user=erp_user, cause=cause, **sealed
+    )
+    transaction.on_commit(partial(attempt, row.pk, using=using), using=using, robust=True)
+    return row
+
+
+def enqueue_connection(connection: Connection, cause: Cause, using: str | None = None) -> PendingRevocation:
+    """Write down that a connection's tokens, as this instance holds them, are to be revoked."""
+    return enqueue(
+        site=connection.site,
+        site_url=connection.site_url,
+        erp_user=connection.erp_user,
+        tokens=connection.tokens,
+        cause=cause,
+        using=using,
+    )
+
+
+def attempt(pk: Any, using: str | None = None) -> bool:
+    """
+    Try to revoke what a row names, if nobody else is at it; return whether ERPNext has confirmed it.
+
+    Confirmed, the row is gone. Tokens that no key opens are given up: nobody can ever send them.
+    """
+    using = using or router.db_for_write(PendingRevocation)
+    rows = PendingRevocation.objects.using(using).filter(pk=pk)
+    now = timezone.now()
+    if not rows.filter(next_attempt_at__lte=now).update(
+        next_attempt_at=now + CLAIM, attempts=F("attempts") + 1
+    ):
+        return False
+    row = rows.get()
+    try:
+        error = "" if _revoke(row) else UNCONFIRMED
+    except TokensUnreadable:
+        logger.warning("Not revoked, and never will be: %s. No key opens them.", row)
+        rows.delete()
+        return False
+    except (ERPNextBridgeError, ImproperlyConfigured) as failure:
+        error = str(failure)
+    if not error:
+        rows.delete()
+        return True
+    wait = wait_before(row.attempts, first=FIRST_WAIT, longest=LONGEST_WAIT)
+    rows.update(next_attempt_at=timezone.now() + timedelta(seconds=wait), last_error=error[:500])
+    return False
+
+
+def sweep(limit: int = 100) -> int:
+    """Try what is due; return how many were confirmed."""
+    due = PendingRevocation.objects.using(router.db_for_write(PendingRevocation)).due()
+    return sum(
+        attempt(pk) for pk in list(due.order_by("next_attempt_at").values_list("pk", flat=True)[:limit])
+    )
+
+
+def revoke_deleted(*, instance: Connection, using: str, **_: Any) -> None:
+    """Receive `post_delete`: however a connection was deleted, its tokens must not live on at ERPNext."""
+    row = enqueue_connection(instance, Cause.DISCONNECTED, using)
+
+    def tell() -> None:
+        # Confirmed, it is gone by now.
+        instance.revoked = not PendingRevocation.objects.using(using).filter(pk=row.pk).exists()
+        signals.disconnected.send_robust(sender=Connection, connection=instance, revoked=instance.revoked)
+
+    transaction.on_commit(tell, using=using, robust=True)
+
+
+def _revoke(row: PendingRevocation) -> bool:
+    endpoints = endpoints_of(replace(get_site(row.site), url=row.site_url))
+    return revoke_pair(endpoints, *row.tokens)
+
+
+def revoke_pair(endpoints: OAuthEndpoints, access_token: SealedText, refresh_token: SealedText) -> bool:
+    """Revoke a pair; return whether both tokens are dead. Raises what any request raises."""
+    # Either token ends the pair. The answer is 200 in any case, and a refresh token without its hint is
+    # ignored (frappe/integrations/oauth2.py), so the outcome is asked for.
+    pair: list[tuple[SealedText, Hint]] = [(access_token, "access_token"), (refresh_token, "refresh_token")]
+    given = [(token, hint) for token, hint in pair if token]
+    endpoints.revoke(access_token.open())
+    if _are_dead(endpoints, given):
+        return True
+    for token, hint in given:
+        endpoints.revoke(token.open(), hint)
+    return _are_dead(endpoints, given)
+
+
+def _are_dead(endpoints: OAuthEndpoints, tokens: Iterable[tuple[SealedText, Hint]]) -> bool:
+    return all(endpoints.introspect(token.open(), hint).get("active") is False for token, hint in tokens)
