@@ -5,7 +5,7 @@ PYTHON := $(VENV)/bin/python
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format smoke contract faults bench coverage docs services clean
+.PHONY: help demo test lint format smoke contract faults refreshes bench coverage docs services clean
 
 help:
 	@echo "make demo       a site to click through, on http://localhost:8000/ (PORT=… for another port)"
@@ -14,10 +14,11 @@ help:
 	@echo "make smoke      the main job, from Connect to Disconnect, without a browser"
 	@echo "make contract   replay recorded exchanges: DIR=…"
 	@echo "make faults     thousands of writes while everything breaks: N=2000 STRATEGY=marker|key VERSION=15|16 BROKER=redis|rabbitmq SEED=…"
+	@echo "make refreshes  hundreds of processes and kill -9 around one expired token, on each database"
 	@echo "make bench      how fast it is, next to plain requests: ONLY=… for some, ERPNEXT_URL=… for a real site"
 	@echo "make coverage   which lines and branches no test runs"
 	@echo "make docs       the documentation as pages, in site/"
-	@echo "make services   install redis-server, rabbitmq-server, postgresql and chromium for the tests (Debian, as root)"
+	@echo "make services   install redis-server, rabbitmq-server, postgresql, mariadb-server and chromium for the tests (Debian, as root)"
 
 $(VENV)/.ready: requirements.txt requirements-dev.txt
 	@$(PYTHON) -c "" 2>/dev/null || "$$(.ci/python 3.13)" -m venv --clear $(VENV)
@@ -72,6 +73,9 @@ contract: $(VENV)/.ready
 faults: $(VENV)/.ready
 	@$(PYTHON) -m tests.faults $(if $(N),--count $(N)) $(if $(STRATEGY),--strategy $(STRATEGY)) $(if $(VERSION),--version $(VERSION)) \
 	  $(if $(BROKER),--broker $(BROKER)) $(if $(SEED),--seed $(SEED))
+
+refreshes: $(VENV)/.ready
+	@$(PYTHON) -m tests.refreshes
 
 bench: $(VENV)/.ready
 	@$(PYTHON) -m benchmarks $(ONLY)

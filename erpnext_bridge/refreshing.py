@@ -164,7 +164,7 @@ def _take(current: Connection) -> str:
         if _apart.active:
             _apart.refused += 1
             if _apart.refused >= REFUSALS:
-                raise _NotSeen from None
+                raise _Locked from None
         return ""
 
 
@@ -334,17 +334,10 @@ def _insist(store: Callable[[], T]) -> T:
 
 
 def _keep_beyond_rollback(current: Connection, values: dict[str, Any]) -> None:
-    """
-    Store the pair again should the caller's transaction be rolled back.
-
-    Only SQLite comes here with a row that others see: while one transaction writes, nobody else can.
-    """
-    using = router.db_for_write(Connection)
-    database = connections[using]
-    if not database.in_atomic_block or database.vendor != "sqlite" or database.is_in_memory_db():  # type: ignore[attr-defined]
-        return
-    run = partial(_insist, partial(_replace, current, values))
-    threading.Thread(target=_closing(run), name="erpnext_bridge-keep").start()
+    """Store the pair again should the caller's transaction, which holds the row locked, be rolled back."""
+    if _apart.keeps:
+        run = partial(_insist, partial(_replace, current, values))
+        threading.Thread(target=_closing(run), name="erpnext_bridge-keep").start()
 
 
 def _has_other_tokens(one: Connection, other: Connection) -> bool:
@@ -378,14 +371,22 @@ def _reread(connection: Connection, site: Site) -> Connection:
 
 
 class _NotSeen(Exception):
-    """The row is of the caller's own transaction: it made it, or it holds it locked."""
+    """The row is of the caller's own transaction, and ends with that."""
+
+
+class _Locked(Exception):
+    """The caller's own transaction holds the row locked, or with SQLite the whole database."""
 
 
 class _Apart(threading.local):
-    """Whether this thread works beside a transaction of another, and how often it could not write."""
+    """How this thread stands to the transaction of a caller."""
 
     active = False
+    """Whether it works beside one, in place of the thread that waits for it."""
     refused = 0
+    """How often it could not write there."""
+    keeps = False
+    """Whether it works inside of one, whose end may undo what is stored."""
 
 
 _apart = _Apart()
@@ -405,6 +406,12 @@ def _durably(run: Callable[[], T]) -> T:
         return _in_thread(run)
     except _NotSeen:
         return run()
+    except _Locked:
+        _apart.keeps = True
+        try:
+            return run()
+        finally:
+            _apart.keeps = False
 
 
 def _in_thread(run: Callable[[], T]) -> T:

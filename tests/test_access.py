@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -139,30 +138,6 @@ def test_tokens_that_a_sibling_refreshed_are_used_as_they_are(alice, site):
     site.requests.clear()
     assert slow.logged_user() == "alice@example.com"
     assert "get_token" not in asked(site)
-
-
-def test_threads_refresh_once(alice, site):
-    expire_here()
-    site.rotate_refresh_tokens = True
-    site.requests.clear()
-    seen = []
-
-    def read():
-        from django.db import connection
-
-        try:
-            seen.append(open_site(alice).client.logged_user())
-        finally:
-            # Django keeps a database in memory open, also at the end of a thread.
-            connection.connection.close()
-
-    threads = [threading.Thread(target=read) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert seen == ["alice@example.com"] * 6
-    assert asked(site).count("get_token") == 1
 
 
 def test_a_dead_refresh_token_ends_the_connection(alice, site):
