@@ -34,7 +34,7 @@ def write_queue(request: HttpRequest) -> HttpResponse:
     site = request.GET.get("site", "")
     if site and site not in known:
         raise Http404
-    minutes = metrics.minutes(MINUTES, site)
+    minutes = metrics.minutes(MINUTES + 1, site)
     may_list = getattr(request.user, "is_staff", False)
     context = {
         "site": site,
@@ -43,8 +43,9 @@ def write_queue(request: HttpRequest) -> HttpResponse:
         "list_url": page_or_nothing(LIST) if may_list else "",
         "minutes": minutes,
         "depth": chart(minutes, [("waiting", "waiting", lambda minute: minute.waiting)]),
+        # The minute that is not over yet would look like a fall.
         "rates": chart(
-            minutes,
+            minutes[:-1],
             [
                 ("queued", "queued", lambda minute: minute.queued),
                 ("done", "done", lambda minute: minute.done),
@@ -164,10 +165,9 @@ def chart(minutes: list[metrics.Minute], wanted: list[tuple[str, str, Value]]) -
         for key, label, _ in wanted
     ]
     scale = [(value, height(value)) for value in sorted({0, top // 2, top})]
-    half = len(minutes) // 2
     times = [
-        (f"{len(minutes)} min ago", float(LEFT), "start"),
-        (f"{half} min ago", LEFT + (WIDTH - LEFT) / 2, "middle"),
+        (f"{MINUTES} min ago", float(LEFT), "start"),
+        (f"{MINUTES // 2} min ago", LEFT + (WIDTH - LEFT) / 2, "middle"),
         ("now", float(WIDTH), "end"),
     ]
     return Chart(lines, scale, times)

@@ -161,3 +161,46 @@ def test_who_may_only_look_can_do_nothing(client):
     client.post(reverse(LIST), {"action": "send_again", "_selected_action": [str(write.pk)]})
     write.refresh_from_db()
     assert write.state == State.REFUSED
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"state": "refused"},
+        {"site": "default"},
+        {"action__exact": "submit"},
+        {"error_type": "ValidationRefused"},
+        {"doctype": "Task"},
+        {"user": "alice"},
+        {"is_service__exact": "0"},
+    ],
+)
+def test_the_list_is_narrowed_by(browser, query):
+    make(site="old")
+    alice = User.objects.create(username="alice")
+    facts = {"user": alice, "doctype": "Task", "action": "submit", "error_type": "ValidationRefused"}
+    hers = make(state=State.REFUSED, **facts)
+    response = browser.get(reverse(LIST), query)
+    assert [row.pk for row in response.context["cl"].result_list] == [hers.pk]
+
+
+def test_what_the_filters_offer_is_what_there_is(browser):
+    make(doctype="Task")
+    make(doctype="Lead", state=State.REFUSED, error_type="Conflict")
+    make(doctype="Lead", state=State.DONE, error_type="")
+    page = browser.get(reverse(LIST)).text
+    for query in ("doctype=Task", "doctype=Lead", "error_type=Conflict", "site=default"):
+        assert f'href="?{query}"' in page
+    assert "error_type=%22" not in page
+
+
+def test_a_name_is_typed_and_the_other_filters_stay(browser):
+    page = browser.get(reverse(LIST), {"state": "refused", "user": "al<ice"}).text
+    assert 'name="user" value="al&lt;ice"' in page
+    assert '<input type="hidden" name="state" value="refused">' in page
+
+
+def test_a_write_tells_what_it_waits_for(browser):
+    first, second = make(action="create", document_name=""), make()
+    second.depends_on.add(first)
+    assert reverse(CHANGE, args=[first.pk]) in browser.get(reverse(CHANGE, args=[second.pk])).text

@@ -5,15 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
+from django.core.exceptions import PermissionDenied
 from django.forms import ModelForm
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
 from django.template.defaultfilters import truncatechars
+from django.urls import path, reverse
 from django.utils.html import format_html, format_html_join
 
 from erpnext_bridge.addresses import page_or_nothing
+from erpnext_bridge.admin.conflicts import conflict_page
+from erpnext_bridge.admin.write_filters import DocTypeFilter, ErrorFilter, SiteFilter, UserFilter
+from erpnext_bridge.conflicts import is_open
 from erpnext_bridge.models.write import DocumentWrite, DocumentWriteQuerySet, State
 from erpnext_bridge.writes import WriteStateError, can_resolve, cancel, resolve, retry
 
@@ -22,23 +29,31 @@ if TYPE_CHECKING:
 else:
     WriteModelAdmin = admin.ModelAdmin
 
+CHANGE = "admin:erpnext_bridge_documentwrite_change"
+CONFLICT = "admin:erpnext_bridge_documentwrite_conflict"
+
 FINISHED = (State.DONE, State.CANCELLED)
 
 
 @admin.register(DocumentWrite)
 class DocumentWriteAdmin(WriteModelAdmin):
     change_list_template = "erpnext_bridge/admin/write_list.html"
+    change_form_template = "erpnext_bridge/admin/write_detail.html"
     actions = ["send_again", "create_again", "mark_as_done", "give_up"]
     list_display = ["what", "state", "actor", "site", "attempts", "summary", "created_at"]
-    list_filter = ["state", "site", "action", "is_service", "doctype"]
+    list_filter = ["state", SiteFilter, "action", ErrorFilter, DocTypeFilter, UserFilter, "is_service"]
+    show_full_result_count = False
     list_select_related = ["user"]
     date_hierarchy = "created_at"
     ordering = ["-created_at"]
     fieldsets = [
         (None, {"fields": ["state", "message", "document", "document_name", "advice"]}),
-        ("What", {"fields": ["action", "doctype", "submit", "values", "base_modified"]}),
+        ("What", {"fields": ["action", "doctype", "submit", "values", "base_modified", "on_conflict"]}),
         ("Whose", {"fields": ["site", "user", "is_service"]}),
-        ("Delivery", {"fields": ["attempts", "next_attempt_at", "outcome_unknown", "events"]}),
+        (
+            "Delivery",
+            {"fields": ["attempts", "priority", "next_attempt_at", "outcome_unknown", "waits_for", "events"]},
+        ),
         ("Times", {"fields": ["created_at", "updated_at", "finished_at"]}),
     ]
 
@@ -78,7 +93,27 @@ class DocumentWriteAdmin(WriteModelAdmin):
         write = self.get_object(request, object_id)
         can_save = write is not None and _needs_name(write)
         buttons = {"show_save": can_save, "show_save_and_continue": False, "show_save_and_add_another": False}
-        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **buttons})
+        links = {"conflict_url": reverse(CONFLICT, args=[object_id]) if write and is_open(write) else ""}
+        return super().change_view(
+            request, object_id, form_url, {**(extra_context or {}), **buttons, **links}
+        )
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(self.conflict_view)
+        return [
+            path("<uuid:pk>/conflict/", view, name="erpnext_bridge_documentwrite_conflict"),
+            *super().get_urls(),
+        ]
+
+    def conflict_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
+        write = get_object_or_404(DocumentWrite, pk=pk)
+        if not self.has_view_permission(request, write):
+            raise PermissionDenied
+        back_url = reverse(CHANGE, args=[pk])
+        if not is_open(write):
+            return HttpResponseRedirect(back_url)
+        may_change = self.has_change_permission(request, write)
+        return conflict_page(request, write, site=self.admin_site, back_url=back_url, may_change=may_change)
 
     def save_model(self, request: HttpRequest, obj: DocumentWrite, form: Any, change: bool) -> None:
         # The form has put the name into `obj`; resolve() decides with the row as it is.
@@ -110,12 +145,19 @@ class DocumentWriteAdmin(WriteModelAdmin):
 
     @admin.display(description="what to do")
     def advice(self, write: DocumentWrite) -> str:
+        if is_open(write):
+            return COMPARE
         return ADVICE.get(State(write.state), "Nothing.") if not _needs_name(write) else NAME_IT
 
     @admin.display(description="payload")
     def values(self, write: DocumentWrite) -> str:
         text = json.dumps(write.payload, indent=2, ensure_ascii=False)
         return format_html('<pre style="white-space: pre-wrap; margin: 0">{}</pre>', text)
+
+    @admin.display(description="waits for")
+    def waits_for(self, write: DocumentWrite) -> str:
+        links = ((reverse(CHANGE, args=[other.pk]), other) for other in write.depends_on.all())
+        return format_html_join(", ", '<a href="{}">{}</a>', links) or "no other"
 
     @admin.display(description="history")
     def events(self, write: DocumentWrite) -> str:
@@ -163,6 +205,10 @@ class DocumentWriteAdmin(WriteModelAdmin):
 NAME_IT = (
     "ERPNext may have created the document. Look for it there. If you find it, put its name above and save. "
     "If it is not there, choose “Create again” in the list."
+)
+
+COMPARE = (
+    "Somebody else has saved the document first. Choose “Compare and decide” above, or “Give up” in the list."
 )
 
 ADVICE = {
