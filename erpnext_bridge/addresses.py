@@ -46,6 +46,12 @@ def redirect_uri(site: Site, request: HttpRequest | None = None) -> str:
     return f"{_guessed_origin()}{path}"
 
 
+def absolute(site: Site, path: str) -> str:
+    """Return one of our paths as a whole address, for texts that leave the browser."""
+    parts = urlsplit(site.redirect_uri)
+    return f"{parts.scheme}://{parts.netloc}{path}" if parts.netloc else f"{_guessed_origin()}{path}"
+
+
 def _guessed_origin() -> str:
     hosts = [host.lstrip(".") for host in settings.ALLOWED_HOSTS if host != "*"]
     if hosts:

@@ -94,8 +94,6 @@ class BridgeSettings:
     """`RECONNECT_EMAIL`: whether users get an e-mail when their connection needs to be made again."""
     permission_ttl: float = 60.0
     """`PERMISSION_TTL`: seconds for which an answer of `Connection.can()` is believed."""
-    health_token: str = field(default="", repr=False)
-    """`HEALTH_TOKEN`: bearer token that lets monitoring read the details of the health endpoint."""
     state_ttl: float = 600.0
     """`STATE_TTL`: seconds in which a started connect must come back."""
     write_attempts: int = 10

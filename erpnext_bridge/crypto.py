@@ -55,13 +55,26 @@ class SealedText:
         return cls(token_cipher().encrypt(text.encode()).decode() if text else "")
 
     def open(self) -> str:
-        """Return the clear text. TokensUnreadable when no key fits."""
+        """Return the clear text. TokensUnreadable when no key fits, or there is none."""
         if not self.stored:
             return ""
         try:
             return token_cipher().decrypt(self.stored.encode()).decode()
-        except InvalidToken:
+        except (InvalidToken, ImproperlyConfigured):
             raise TokensUnreadable from None
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the first key opens it, so that the others are not needed for it."""
+        try:
+            first_cipher().decrypt(self.stored.encode())
+        except InvalidToken:
+            return not self.stored
+        return True
+
+    def sealed_anew(self) -> SealedText:
+        """Return the same text sealed with the first key. TokensUnreadable when no key fits."""
+        return type(self).seal(self.open())
 
     def __bool__(self) -> bool:
         return bool(self.stored)
@@ -79,6 +92,12 @@ def token_cipher() -> MultiFernet:
             "python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())' makes one."
         )
     return _cipher(keys)
+
+
+def first_cipher() -> Fernet:
+    """Return the cipher of the key that encrypts."""
+    token_cipher()
+    return Fernet(fernet_key(get_settings().token_keys[0]))
 
 
 @lru_cache(maxsize=8)

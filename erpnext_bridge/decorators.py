@@ -6,11 +6,12 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, overload
 
-from asgiref.sync import iscoroutinefunction
+from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
+from erpnext_bridge import interruptions
 from erpnext_bridge.addresses import connect_page, return_path
 from erpnext_bridge.conf import DEFAULT_SITE
 from erpnext_bridge.identity import Identity, acting_as
@@ -58,7 +59,7 @@ def _door(view: Callable[..., Any], site: str) -> Callable[..., Any]:
         if not user.is_authenticated:
             return _to_login(request)
         if not _is_usable(Connection.objects.for_identity(Identity.for_user(user, site)).first()):
-            return redirect(connect_page(site, return_path(request)))
+            return _to_connect_page(request, site)
         with acting_as(user):
             return view(request, *args, **kwargs)
 
@@ -72,11 +73,20 @@ def _async_door(view: Callable[..., Any], site: str) -> Callable[..., Any]:
         if not user.is_authenticated:
             return _to_login(request)
         if not _is_usable(await Connection.objects.for_identity(Identity.for_user(user, site)).afirst()):
-            return redirect(connect_page(site, return_path(request)))
+            return await _to_connect_page_async(request, site)
         with acting_as(user):
             return await view(request, *args, **kwargs)
 
     return guarded
+
+
+def _to_connect_page(request: HttpRequest, site: str) -> HttpResponse:
+    interruptions.remember(request)
+    return redirect(connect_page(site, return_path(request)))
+
+
+# The session may have to be loaded from the database.
+_to_connect_page_async = sync_to_async(_to_connect_page)
 
 
 def _is_usable(connection: Connection | None) -> bool:

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 
+from erpnext_bridge import interruptions
 from erpnext_bridge.addresses import connect_page, return_path
 from erpnext_bridge.conf import DEFAULT_SITE
 from erpnext_bridge.errors import ERPNextBridgeError, NeedsReconnect, NotConnected
@@ -94,6 +95,7 @@ def _to_connect_page(request: HttpRequest, error: NotConnected) -> HttpResponse 
         return None
     url = connect_page(site, return_path(request))
     if request.accepts("text/html"):
+        interruptions.remember(request)
         return redirect(url)
     return JsonResponse({"error": {"title": str(error), "connect_url": url}}, status=403)
 

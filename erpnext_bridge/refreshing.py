@@ -28,7 +28,7 @@ from django.utils import timezone
 
 from erpnext_bridge import revoking, signals
 from erpnext_bridge.backoff import wait_before
-from erpnext_bridge.conf import Site
+from erpnext_bridge.conf import Site, get_settings
 from erpnext_bridge.crypto import SealedText
 from erpnext_bridge.endpoints import endpoints_of, oauth_timeouts
 from erpnext_bridge.errors import (
@@ -38,6 +38,7 @@ from erpnext_bridge.errors import (
     NeedsReconnect,
     NotConnected,
     SiteUnreachable,
+    TransientError,
 )
 from erpnext_bridge.models import Connection
 from erpnext_bridge.models.connection import USABLE, DatabaseNow, Health
@@ -88,6 +89,37 @@ def refresh(connection: Connection, site: Site, *, wait: bool = True) -> Connect
 def end(connection: Connection, reason: str, health: Health = Health.NEEDS_RECONNECT) -> None:
     """Note that the connection's tokens are over, unless they were replaced meanwhile."""
     _durably(partial(_end, connection, reason, health))
+
+
+def refresh_idle(limit: int = 100) -> int:
+    """
+    Refresh connections that nobody has used for `REFRESH_IDLE` seconds; return how many.
+
+    Frappe 16 deletes tokens 30 days after their expiry, refresh tokens included (frappe/hooks.py, default_log_clearing_doctypes).
+    """
+    idle = get_settings().refresh_idle
+    if not idle:
+        return 0
+    now = timezone.now()
+    long_ago = Connection.objects.using(router.db_for_write(Connection)).usable()
+    long_ago = long_ago.filter(expires_at__lt=now - timedelta(seconds=idle))
+    long_ago = long_ago.exclude(next_refresh_at__gt=now).order_by("expires_at")
+    down: set[str] = set()
+    return sum(_refresh_quietly(connection, down) for connection in list(long_ago[:limit]))
+
+
+def _refresh_quietly(connection: Connection, down: set[str]) -> bool:
+    site = get_settings().sites.get(connection.site)
+    if site is None or connection.site in down:
+        return False
+    try:
+        refresh(connection, site, wait=False)
+    except TransientError:
+        down.add(connection.site)
+        return False
+    except ERPNextBridgeError:
+        return False
+    return True
 
 
 def columns_of(pair: TokenPair, former: SealedText | None = None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
+from enum import Enum
 from functools import partial
 from typing import Any
 
@@ -24,7 +25,7 @@ from erpnext_bridge.backoff import wait_before
 from erpnext_bridge.conf import get_site
 from erpnext_bridge.crypto import SealedText, TokensUnreadable
 from erpnext_bridge.endpoints import endpoints_of
-from erpnext_bridge.errors import ERPNextBridgeError
+from erpnext_bridge.errors import ERPNextBridgeError, TransientError
 from erpnext_bridge.models import Connection, PendingRevocation
 from erpnext_bridge.models.revocation import Cause
 from erpnext_bridge.oauth import Hint, OAuthEndpoints
@@ -77,36 +78,52 @@ def attempt(pk: Any, using: str | None = None) -> bool:
 
     Confirmed, the row is gone. Tokens that no key opens are given up: nobody can ever send them.
     """
-    using = using or router.db_for_write(PendingRevocation)
-    rows = PendingRevocation.objects.using(using).filter(pk=pk)
-    now = timezone.now()
-    if not rows.filter(next_attempt_at__lte=now).update(
-        next_attempt_at=now + CLAIM, attempts=F("attempts") + 1
-    ):
-        return False
-    row = rows.get()
-    try:
-        error = "" if _revoke(row) else UNCONFIRMED
-    except TokensUnreadable:
-        logger.warning("Not revoked, and never will be: %s. No key opens them.", row)
-        rows.delete()
-        return False
-    except (ERPNextBridgeError, ImproperlyConfigured) as failure:
-        error = str(failure)
-    if not error:
-        rows.delete()
-        return True
-    wait = wait_before(row.attempts, first=FIRST_WAIT, longest=LONGEST_WAIT)
-    rows.update(next_attempt_at=timezone.now() + timedelta(seconds=wait), last_error=error[:500])
-    return False
+    return _attempt(pk, using or router.db_for_write(PendingRevocation)) is Outcome.CONFIRMED
 
 
 def sweep(limit: int = 100) -> int:
-    """Try what is due; return how many were confirmed."""
-    due = PendingRevocation.objects.using(router.db_for_write(PendingRevocation)).due()
-    return sum(
-        attempt(pk) for pk in list(due.order_by("next_attempt_at").values_list("pk", flat=True)[:limit])
-    )
+    """Try what is due, one at each site that is down; return how many were confirmed."""
+    using = router.db_for_write(PendingRevocation)
+    due = PendingRevocation.objects.using(using).due().order_by("next_attempt_at")
+    down: set[str] = set()
+    confirmed = 0
+    for pk, site_url in list(due.values_list("pk", "site_url")[:limit]):
+        outcome = _attempt(pk, using) if site_url not in down else Outcome.FAILED
+        confirmed += outcome is Outcome.CONFIRMED
+        if outcome is Outcome.DOWN:
+            down.add(site_url)
+    return confirmed
+
+
+class Outcome(Enum):
+    CONFIRMED = "confirmed"
+    FAILED = "failed"
+    DOWN = "down"
+    """The site did not answer, so it need not be asked more now."""
+
+
+def _attempt(pk: Any, using: str) -> Outcome:
+    rows = PendingRevocation.objects.using(using).filter(pk=pk)
+    now = timezone.now()
+    claim = {"next_attempt_at": now + CLAIM, "attempts": F("attempts") + 1}
+    if not rows.filter(next_attempt_at__lte=now).update(**claim):
+        return Outcome.FAILED
+    row = rows.get()
+    try:
+        revoked, error = _revoke(row), None
+    except TokensUnreadable:
+        logger.warning("Not revoked, and never will be: %s. No key opens them.", row)
+        rows.delete()
+        return Outcome.FAILED
+    except (ERPNextBridgeError, ImproperlyConfigured) as failure:
+        revoked, error = False, failure
+    if revoked:
+        rows.delete()
+        return Outcome.CONFIRMED
+    wait = wait_before(row.attempts, first=FIRST_WAIT, longest=LONGEST_WAIT)
+    why = str(error) if error is not None else UNCONFIRMED
+    rows.update(next_attempt_at=timezone.now() + timedelta(seconds=wait), last_error=why[:500])
+    return Outcome.DOWN if isinstance(error, TransientError) else Outcome.FAILED
 
 
 def revoke_deleted(*, instance: Connection, using: str, **_: Any) -> None:

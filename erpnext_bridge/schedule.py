@@ -7,6 +7,9 @@ from typing import Any
 SWEEP_EVERY = 60.0
 """Seconds between two sweeps, and the longest that a write waits after a crash beyond its lease."""
 
+TEND_EVERY = 60.0
+"""Seconds between two looks for tokens to revoke and for connections that nobody has used for long."""
+
 PRUNE_EVERY = 24 * 3600.0
 
 BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
@@ -15,6 +18,11 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "task": "erpnext_bridge.sweep",
         "schedule": SWEEP_EVERY,
         "options": {"expires": SWEEP_EVERY},
+    },
+    "erpnext_bridge.tend": {
+        "task": "erpnext_bridge.tend",
+        "schedule": TEND_EVERY,
+        "options": {"expires": TEND_EVERY},
     },
     "erpnext_bridge.prune": {
         "task": "erpnext_bridge.prune",

@@ -1,5 +1,5 @@
 """
-The Celery tasks: deliver a write, sweep, prune. Nothing but a write's id goes through the broker.
+The Celery tasks: deliver a write, sweep, prune, tend connections. Nothing but a write's id goes through the broker.
 
 The broker may lose a task, deliver it twice or be down: the row knows what is to be done, `perform` takes it
 once, and the sweep finds it. A broken broker therefore delays writes and loses none.
@@ -16,7 +16,7 @@ from celery import shared_task
 from django.dispatch import receiver
 from django.utils import timezone
 
-from erpnext_bridge import retention, writes
+from erpnext_bridge import refreshing, retention, revoking, writes
 from erpnext_bridge.conf import get_settings
 from erpnext_bridge.models.write import WAITING, DocumentWrite
 from erpnext_bridge.schedule import SWEEP_EVERY
@@ -47,6 +47,13 @@ def prune() -> None:
     count = retention.prune()
     if count:
         logger.info("Pruned %d finished writes.", count)
+
+
+@shared_task(name="erpnext_bridge.tend", ignore_result=True)  # type: ignore[untyped-decorator, no-untyped-call]
+def tend() -> None:
+    """Revoke at ERPNext what could not be revoked before, and keep connections alive that nobody uses."""
+    revoking.sweep()
+    refreshing.refresh_idle()
 
 
 def nudge(write: DocumentWrite) -> None:

@@ -17,6 +17,7 @@ urlpatterns = [
     path("callback/<str:site>/", views.callback, name="callback"),
     path("disconnect/", views.disconnect, name="disconnect"),
     path("disconnect/<str:site>/", views.disconnect, name="disconnect"),
+    path("resume/", views.resume, name="resume"),
     path("writes/", write_views.write_list, name="writes"),
     path("writes/queue/", queue_views.write_queue, name="write_queue"),
     path("writes/metrics/", queue_views.write_metrics, name="write_metrics"),

@@ -11,18 +11,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
+from urllib.parse import urlencode
 
 from django.apps import apps
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods
 
-from erpnext_bridge import connecting
+from erpnext_bridge import connecting, interruptions
 from erpnext_bridge.addresses import asked_next, connect_page, page, redirect_uri
 from erpnext_bridge.conf import DEFAULT_SITE, Site, get_settings
 from erpnext_bridge.errors import ERPNextBridgeError
@@ -84,7 +85,12 @@ def connect(request: HttpRequest, site: str = DEFAULT_SITE) -> HttpResponse:
                 next_url=asked_next(request),
             )
         )
-    return render(request, "erpnext_bridge/connect.html", {"row": row, "next": asked_next(request)})
+    context = {
+        "row": row,
+        "next": asked_next(request),
+        "interrupted": interruptions.recall(request.session, request.user),
+    }
+    return render(request, "erpnext_bridge/connect.html", context)
 
 
 @_page
@@ -122,13 +128,32 @@ def disconnect(request: HttpRequest, site: str = DEFAULT_SITE) -> HttpResponse:
             request, "erpnext_bridge/disconnect.html", {"connection": connection, "action": request.path}
         )
     revoked = connecting.disconnect(connection)
-    text = f"You are no longer connected as {connection.label}. The tokens are deleted here" + (
-        ", and ERPNext has revoked them."
+    text = f"You are no longer connected as {connection.label}. " + (
+        "The tokens are deleted here, and ERPNext has revoked them."
         if revoked
-        else ". ERPNext could not be reached or did not confirm that it revoked them; they expire there by themselves, "
-        "or its administrator can delete them."
+        else "Nothing uses the tokens any more. ERPNext did not confirm yet that it has revoked them; it is asked "
+        "again in the background until it does."
     )
     return _notice(request, "Disconnected", text)
+
+
+@_page
+@login_required
+@require_http_methods(["GET", "POST"])
+def resume(request: HttpRequest) -> HttpResponse:
+    """Show the form that was being sent when the connection had ended, and send it again when its user says so."""
+    interrupted = interruptions.recall(request.session, request.user)
+    if interrupted is None or interrupted.fields is None:
+        return redirect(page("status"))
+    back = asked_next(request) or page("status")
+    if request.method == "GET":
+        context = {"interrupted": interrupted, "next": back}
+        return render(request, "erpnext_bridge/resume.html", context)
+    interruptions.forget(request.session)
+    if "discard" in request.GET:
+        return redirect(back)
+    # The browser sends the same form there, by itself.
+    return HttpResponseRedirect(interrupted.path, status=307)
 
 
 def _not_set_up(request: HttpRequest, wrong: ImproperlyConfigured) -> dict[str, str]:
@@ -172,13 +197,22 @@ def _not_granted(request: HttpRequest, site: Site, again: str) -> HttpResponse:
 
 
 def _connected(request: HttpRequest, done: connecting.Finished) -> HttpResponse:
-    onward = done.next_url or page("status")
+    onward = _onward(request, done.next_url or page("status"))
     if done.replaced:
         text = f"You are now connected as {done.connection.label}; before, it was {done.replaced}."
         return _notice(request, "Another ERPNext account", text, action=onward, label="Continue")
     if apps.is_installed("django.contrib.messages"):
         messages.success(request, f"Connected as {done.connection.label}.", fail_silently=True)
     return redirect(onward)
+
+
+def _onward(request: HttpRequest, url: str) -> str:
+    """Return where to go on: to the form that could not be sent, or to this URL."""
+    interrupted = interruptions.recall(request.session, request.user)
+    if interrupted is None or interrupted.fields is None:
+        interruptions.forget(request.session)
+        return url
+    return f"{page('resume')}?{urlencode({'next': url})}"
 
 
 def _notice(

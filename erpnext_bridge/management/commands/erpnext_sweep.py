@@ -1,4 +1,4 @@
-"""`manage.py erpnext_sweep`: the sweep of background writes, once, for cron instead of Celery beat."""
+"""`manage.py erpnext_sweep`: what Celery beat does every minute, once, for cron."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from erpnext_bridge import tasks, writes
+from erpnext_bridge import refreshing, revoking, tasks, writes
 
 
 class Command(BaseCommand):
@@ -26,3 +26,6 @@ class Command(BaseCommand):
                 tasks.nudge(write)
         done = "delivered" if deliver else "handed to the workers"
         self.stdout.write(f"{len(found)} due {'write' if len(found) == 1 else 'writes'} {done}.")
+        revoked, refreshed = revoking.sweep(), refreshing.refresh_idle()
+        if revoked or refreshed:
+            self.stdout.write(f"{revoked} pairs of tokens revoked, {refreshed} idle connections refreshed.")
