@@ -65,7 +65,7 @@ def encrypted_fields() -> Iterator[tuple[type[models.Model], EncryptedTextField]
 def rotate(model: type[models.Model], field: EncryptedTextField, *, change: bool) -> Counter[str]:
     """Seal one column anew, row by row; a row that somebody else changes meanwhile is theirs, and sealed by the first key."""
     found: Counter[str] = Counter()
-    rows = models.QuerySet(model).using(router.db_for_write(model)).order_by("pk")
+    rows: models.QuerySet[Any] = models.QuerySet(model).using(router.db_for_write(model)).order_by("pk")
     last: Any = None
     while True:
         batch = rows if last is None else rows.filter(pk__gt=last)
