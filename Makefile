@@ -5,7 +5,7 @@ PYTHON := $(VENV)/bin/python
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format smoke contract faults refreshes bench coverage docs services clean
+.PHONY: help demo test lint format smoke contract differential faults refreshes bench coverage docs services clean
 
 help:
 	@echo "make demo       a site to click through, on http://localhost:8000/ (PORT=… for another port)"
@@ -15,6 +15,7 @@ help:
 	@echo "make contract   replay recorded exchanges: DIR=…"
 	@echo "make faults     thousands of writes while everything breaks: N=2000 STRATEGY=marker|key VERSION=15|16 BROKER=redis|rabbitmq SEED=…"
 	@echo "make refreshes  hundreds of processes and kill -9 around one expired token, on each database"
+	@echo "make differential  random querysets, here and in Django's database: N=… SEED=…, ERPNEXT_URL=… for a real site"
 	@echo "make bench      how fast it is, next to plain requests: ONLY=… for some, ERPNEXT_URL=… for a real site"
 	@echo "make coverage   which lines and branches no test runs"
 	@echo "make docs       the documentation as pages, in site/"
@@ -76,6 +77,9 @@ faults: $(VENV)/.ready
 
 refreshes: $(VENV)/.ready
 	@$(PYTHON) -m tests.refreshes
+
+differential: $(VENV)/.ready
+	@$(PYTHON) -m tests.differential $(or $(N),1000) $(SEED)
 
 bench: $(VENV)/.ready
 	@$(PYTHON) -m benchmarks $(ONLY)

@@ -2,7 +2,8 @@
 Django's query tree, read into a selection. The only file that touches the insides of `django.db.models.sql`.
 
 What is read: `Query.where` (`WhereNode.connector/negated/children`, `NothingNode`), `Query.alias_map` (`Join.join_field`,
-`parent_alias`, `filtered_relation`), `Query.select`, `default_cols`, `get_select_mask()`, `selected`, `values_select`, `order_by`,
+`join_type`, `parent_alias`, `filtered_relation`), `alias_refcount`, `select`, `default_cols`, `get_select_mask()`, `selected`,
+`values_select`, `order_by`,
 `extra_order_by`, `default_ordering`, `standard_ordering`, `low_mark`, `high_mark`, `distinct`, `distinct_fields`,
 `annotation_select`, `annotations`, `combinator`, `extra`, `select_for_update`, `group_by`, `get_meta()`,
 `Col.alias/target`, `Lookup.lookup_name/lhs/rhs`, `TupleIn` over `ColPairs.get_cols()`, `OrderBy`, `F`. `tests/test_compiler.py` names each of them.
@@ -25,6 +26,7 @@ from django.db.models.fields.related import ForeignKey
 from django.db.models.fields.tuple_lookups import TupleIn
 from django.db.models.lookups import In, Lookup, Transform
 from django.db.models.sql import Query
+from django.db.models.sql.constants import INNER
 from django.db.models.sql.where import AND, OR, NothingNode, WhereNode
 
 from erpnext_bridge import lookups, values
@@ -92,7 +94,7 @@ class Compiler:
         return Selection(
             doctype=model.doctype,
             columns=tuple(dict.fromkeys(columns)),
-            where=all_of([rows_of(model), self.condition()]),
+            where=all_of([rows_of(model), self.condition(), *self._inner_joins()]),
             order=tuple(self._order()),
             start=query.low_mark,
             stop=query.high_mark,
@@ -214,6 +216,26 @@ class Compiler:
             true = self._node(child, negated=False)
             odd = any_of([all_of([odd, lookups.otherwise(true)]), all_of([lookups.otherwise(odd), true])])
         return lookups.otherwise(odd) if negated else odd
+
+    def _inner_joins(self) -> Iterator[Formula]:
+        """
+        Yield what INNER JOINs ask of the documents beyond `where`: that there is a link.
+
+        It goes without saying but below an XOR, where Django does not promote joins (`JoinPromoter`).
+        """
+        if not _has_xor(self.query.where):
+            return
+        for alias, join in self.query.alias_map.items():
+            link = getattr(join, "join_field", None)
+            if (
+                join.join_type != INNER
+                or not self.query.alias_refcount[alias]
+                or not isinstance(link, ForeignKey)
+            ):
+                continue
+            found = lookups.not_null(kind_of(link), link.column)
+            first = join.parent_alias == self.query.get_initial_alias()
+            yield found if first else self._through(join.parent_alias, found)
 
     # exclude() over a link names the documents that are linked to the wrong ones, where NULL is ruled out as Django does.
 
@@ -447,6 +469,12 @@ def rows_of(model: Any) -> Formula:
 
 def _sorts_by_name(model: Any) -> bool:
     return tuple(model._meta.ordering) in ((), ("pk",), ("name",))
+
+
+def _has_xor(node: Any) -> bool:
+    if not isinstance(node, WhereNode):
+        return False
+    return node.connector not in (AND, OR) or any(map(_has_xor, node.children))
 
 
 def _is_plain(comparison: Any, not_null: set[Field]) -> bool:

@@ -13,6 +13,7 @@ from django.db.models import Count, Exists, F, FilteredRelation, OuterRef, Q, Va
 from django.db.models.expressions import Col, OrderBy
 from django.db.models.functions import Lower, Now
 from django.db.models.sql import Query
+from django.db.models.sql.constants import INNER
 from django.db.models.sql.where import NothingNode, WhereNode
 from django.test.utils import isolate_apps
 
@@ -457,6 +458,7 @@ def test_the_insides_of_django_that_are_read_are_there():
     for name in [
         "where",
         "alias_map",
+        "alias_refcount",
         "select",
         "default_cols",
         "get_select_mask",
@@ -488,6 +490,7 @@ def test_the_insides_of_django_that_are_read_are_there():
     assert isinstance(lookup.lhs, Col)
     join = query.alias_map[lookup.lhs.alias]
     assert join.join_field.related_model is SalesOrderItem
+    assert join.join_type == INNER
     assert (join.parent_alias, join.filtered_relation) == (query.get_initial_alias(), None)
     assert isinstance(Lead.objects.none().query.where.children[0], NothingNode)
     assert isinstance(selection(Lead.objects.all()), Selection)
