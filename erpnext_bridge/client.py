@@ -138,6 +138,16 @@ class FrappeClient:
         """End the session; Frappe accepts it by POST only since 16.4."""
         self.call("logout")
 
+    def doctype(self, doctype: str) -> Payload:
+        """
+        Return what Desk reads of a DocType: in `docs` it and those of its tables, custom fields included.
+
+        Any signed-in user may (frappe/desk/form/load.py, getdoctype).
+        """
+        return cast(
+            "Payload", self.call("frappe.desk.form.load.getdoctype", http_method="GET", doctype=doctype)
+        )
+
     # Documents
 
     def list(

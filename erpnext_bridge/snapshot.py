@@ -94,8 +94,7 @@ class _Metadata:
         """Take a DocType and its child tables, unless they are there."""
         if doctype in self.doctypes or is_frappes_own(doctype):
             return
-        answer = self.client.call("frappe.desk.form.load.getdoctype", http_method="GET", doctype=doctype)
-        for meta in answer["docs"]:
+        for meta in self.client.doctype(doctype)["docs"]:
             if meta.get("doctype") == "DocType":
                 self.doctypes.setdefault(meta["name"], _doctype(meta))
 
