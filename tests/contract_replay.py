@@ -60,7 +60,7 @@ OPTIONAL_HEADERS = ("server", "connection", "content-length")
 
 # -- placeholders and values that servers make ----------------------------------------------------------
 
-ANYTHING = re.compile(r"<(?:exc_id|traceback|database|SQL [a-z ]+)>")
+ANYTHING = re.compile(r"<(?:exc_id|traceback|database|SQL [a-z ]+|JSON list of SQL texts and timings)>")
 NAMED = re.compile(
     r"<(?:base_url_quoted|base_url|listener_url|administrator_session|password|csrf_token"
     r"|(?:api_key|api_secret|basic|access_token|refresh_token|id_token|code|sid|client_id|client_secret)_\w+)>"

@@ -11,7 +11,7 @@ from .filters import from_json
 from .meta import CHILD_FIELDS, STANDARD_FIELDS
 from .methods import FLAG, TEXT, whitelist
 from .permissions import meta_of
-from .values import cint
+from .values import cint, flt
 
 if TYPE_CHECKING:
     from .context import Context
@@ -84,7 +84,9 @@ def get(ctx: Context, doctype: Any, name: Any = None, filters: Any = None, paren
     elif filters or filters == {}:
         doc = documents.load(ctx, doctype, from_json(filters) if isinstance(filters, str) else filters)
     else:
-        doc = documents.load(ctx, doctype, doctype)
+        meta = meta_of(ctx, doctype)
+        # 16 asks for no name at all, which only a single survives.
+        doc = documents.load(ctx, doctype, doctype if ctx.version < 16 or meta.is_single else None)
     permissions.check_document(ctx, doc)
     doc.hide_levels()
     return doc.as_dict()
@@ -160,8 +162,10 @@ def get_single_value(ctx: Context, doctype: Any, field: Any) -> Any:
         message = f"Field <strong>{field}</strong> does not exist on <strong>{doctype}</strong>"
         errors.throw(ctx, message)
     value = ctx.store.single(doctype).get(field)
-    if df is not None and df.fieldtype in ("Check", "Int"):
+    if df is not None and df.fieldtype in ("Check", "Int", "Long Int"):
         return cint(value)
+    if df is not None and df.fieldtype in ("Float", "Currency", "Percent"):
+        return flt(value)
     return value
 
 
@@ -239,7 +243,9 @@ def validate_link(ctx: Context, doctype: Any, docname: Any, fields: Any = None) 
     ):
         message = f"You do not have Read or Select Permissions for <strong>{doctype}</strong>"
         errors.throw(ctx, message, errors.PermissionError)
-    values = {"name": ctx.store.exists(doctype, docname)}
+    meta = ctx.store.meta(doctype)
+    single = meta is not None and meta.is_single
+    values = {"name": doctype if single else ctx.store.exists(doctype, docname)}
     wanted = from_json(fields) if isinstance(fields, str) and fields else fields
     if values["name"] is None or not wanted:
         return values

@@ -114,6 +114,9 @@ def get_datetime(ctx: Context, value: Any) -> datetime:
 
 
 def date_text(ctx: Context, value: Any) -> str:
+    """frappe.db.format_date."""
+    if value and isinstance(value, int | float | list | tuple | dict):
+        raise errors.AttributeError("'NoneType' object has no attribute 'strftime'")
     return getdate(ctx, value).isoformat()
 
 

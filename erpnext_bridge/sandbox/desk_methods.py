@@ -129,12 +129,8 @@ def search_link(
     query: Any = None,
     ignore_user_permissions: Any = False,
 ) -> Any:
-    meta = meta_of(ctx, doctype)
+    found = search_widget(ctx, doctype, txt, page_length=page_length, filters=filters)
     cacheable(ctx, "private,max-age=300,stale-while-revalidate=300")
-    text = str(txt or "")
-    found = _search(ctx, meta, text, _search_filters(meta, filters), listing.cint(page_length) or 10)
-    # Names that begin with the text come first, then by code point (search.relevance_sorter).
-    found.sort(key=lambda row: (not str(row[0]).casefold().startswith(text.casefold()), str(row[0])))
     results = []
     for row in found:
         rest = dict.fromkeys(str(value) for value in row[1:] if value not in (None, ""))
@@ -143,6 +139,29 @@ def search_link(
             result["label"] = row[0]
         results.append(result)
     return results
+
+
+@whitelist("frappe.desk.search.search_widget")
+def search_widget(
+    ctx: Context,
+    doctype: Any,
+    txt: Any,
+    query: Any = None,
+    searchfield: Any = None,
+    start: Any = 0,
+    page_length: Any = 10,
+    filters: Any = None,
+    filter_fields: Any = None,
+    as_dict: Any = False,
+    reference_doctype: Any = None,
+    ignore_user_permissions: Any = False,
+) -> list[Any]:
+    meta = meta_of(ctx, doctype)
+    text = str(txt or "")
+    found = _search(ctx, meta, text, _search_filters(meta, filters), listing.cint(page_length) or 10)
+    # Names that begin with the text come first, then by code point (search.relevance_sorter).
+    found.sort(key=lambda row: (not str(row[0]).casefold().startswith(text.casefold()), str(row[0])))
+    return found
 
 
 def _search_filters(meta: DocType, filters: Any) -> list[Any]:

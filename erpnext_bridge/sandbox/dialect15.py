@@ -152,7 +152,8 @@ def _column(query: Query, flt: Filter) -> Expr:
 
 def _tree(ctx: Context, flt: Filter, df: DocField | None, column: Expr, nullable: bool) -> Condition:
     doctype = df.options if df is not None else flt.doctype
-    nodes = [str(name).strip() for name in tree_nodes(ctx, doctype, flt.value, flt.operator)] or [""]
+    names = tree_nodes(ctx, doctype, flt.value, flt.operator, engine=False)
+    nodes = [str(name).strip() for name in names] or [""]
     negated = flt.operator.startswith("not ")
     return mariadb.member(mariadb.ifnull(column, "") if nullable else column, nodes, negated)
 
@@ -214,6 +215,8 @@ class _Comparison:
         return self._compare(value, fallback)
 
     def _between(self) -> Condition:
+        if self.fieldtype == "Time":
+            dates.time_text(self.ctx, self.flt.value)
         if not self.dated:
             # Frappe writes `between 0.0` here, which no SQL parser takes.
             raise syntax_error()

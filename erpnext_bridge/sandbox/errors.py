@@ -19,6 +19,8 @@ class SandboxError(Exception):
     module = ""
     html = False
     """Raised by werkzeug instead of Frappe: rendered as werkzeug's own page."""
+    at_once = False
+    """Comes of a query of its own, sent before the one that is being put together."""
 
     def __init__(self, text: str = "", *, traceback: bool = True) -> None:
         super().__init__(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import errors
@@ -180,11 +181,20 @@ def columns_of(text: Any) -> list[str]:
     return found
 
 
+@lru_cache(maxsize=1)
+def _reserved() -> frozenset[str]:
+    """Words that Frappe's parser (sql_metadata, over sqlparse) takes for keywords: `count`, `day`, `owner`."""
+    from sqlparse import keywords
+
+    tables = [table for name, table in vars(keywords).items() if name.startswith("KEYWORDS")]
+    return frozenset(word.lower() for table in tables for word in table)
+
+
 def _mentioned(text: str) -> list[str]:
     found: list[str] = []
     after_as = False
-    for token in _WORDS.findall(text):
-        word = token.strip()
+    tokens = [token.strip() for token in _WORDS.findall(text)]
+    for word, following in zip(tokens, [*tokens[1:], ""], strict=True):
         if word == "*" and found == [] and not text.strip()[0].isalpha():
             found.append("*")
         is_name = word[0] == "`" or word[0].isalpha() or word[0] == "_"
@@ -194,7 +204,7 @@ def _mentioned(text: str) -> list[str]:
             after_as = word.lower() == "as"
         elif after_as:
             after_as = False
-        else:
+        elif word.lower() not in _reserved() or following.lower() == "as":
             found.append(word.replace("`", ""))
     return found
 
@@ -228,20 +238,48 @@ def _field_kept(ctx: Context, doctype: str, text: Any) -> bool:
 # -- trees -------------------------------------------------------------------------------------------------------
 
 
-def tree_nodes(ctx: Context, doctype: str, name: Any, operator: str) -> list[str]:
-    """The names that a tree operator stands for, nearest first; none for an unknown node."""
-    ctx.store.ensure(doctype)
-    if "lft" not in ctx.store.kinds(doctype):
-        raise errors.SQLOperationalError("(1054, \"Unknown column 'lft' in 'SELECT'\")")
-    node = ctx.store.get(doctype, name) if name else None
+def tree_nodes(
+    ctx: Context, doctype: str | None, name: Any, operator: str, *, engine: bool = True
+) -> list[str]:
+    """
+    The names that a tree operator stands for, nearest first; none for an unknown node.
+
+    `engine` is the query builder of 16, and of counts on 15; DatabaseQuery of 15 fails in its own ways.
+    """
+    meta = ctx.store.meta(doctype) if doctype else None
+    if meta is not None:
+        ctx.store.ensure(meta.name)
+    if meta is None or "lft" not in ctx.store.kinds(meta.name):
+        error = _no_tree(ctx, doctype, name, engine)
+        error.at_once = True
+        raise error
+    node = ctx.store.get(meta.name, name) if name else None
     if "descendants" in operator:
         condition, order = "lft > ? AND rgt < ?", "lft"
     else:
         condition, order = "lft < ? AND rgt > ?", "lft DESC"
     found: list[str] = []
     if node is not None:
-        sql = f"SELECT name FROM {table(doctype)} WHERE {condition} ORDER BY {order}"
+        sql = f"SELECT name FROM {table(meta.name)} WHERE {condition} ORDER BY {order}"
         found = [row[0] for row in ctx.store.execute(sql, (node["lft"], node["rgt"]))]
     if operator == "descendants of (inclusive)":
         found.append(name)
     return found
+
+
+def _no_tree(ctx: Context, doctype: str | None, name: Any, engine: bool) -> errors.SandboxError:
+    """What comes of a field whose options name no DocType, or none that is a tree."""
+    if doctype and ctx.store.meta(doctype) is not None:
+        column, clause = ("lft", "SELECT") if engine or name else (f"tab{doctype}.lft", "WHERE")
+        return errors.SQLOperationalError(f"(1054, \"Unknown column '{column}' in '{clause}'\")")
+    if engine:
+        if not doctype:
+            return errors.AttributeError("'NoneType' object has no attribute 'startswith'")
+        shown = doctype.replace("\n", "\\n")
+        return errors.SQLProgrammingError(f"(1146, \"Table '<database>.tab{shown}' doesn't exist\")")
+    if not doctype:
+        text = "expected string or bytes-like object, got 'NoneType'"
+        return errors.TypeError(text if name else 'can only concatenate str (not "NoneType") to str')
+    if name and re.search(r"[^\w -]", doctype):
+        errors.throw(ctx, f"Invalid DocType: {doctype}")
+    return errors.SQLProgrammingError(f"('DocType', {doctype!r})")

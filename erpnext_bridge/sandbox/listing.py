@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from erpnext_bridge import collation
@@ -91,8 +92,30 @@ def get_list(
     )
     rows = execute(ctx, args)
     if expand and ctx.version >= 16:
-        expand_links(ctx, meta_of(ctx, doctype), rows, args["fields"], expand)
+        _expand_lists(ctx, meta_of(ctx, doctype), rows, expand)
     return rows
+
+
+def _expand_lists(ctx: Context, meta: DocType, rows: list[Any], expand: Any) -> None:
+    """Links in a list become what the user may see of the documents (utils.attach_expanded_links).
+
+    The options of a Dynamic Link are taken for a DocType, which they never are.
+    """
+    links = {df.fieldname: df.options for df in meta.fields if df.fieldtype in ("Link", "Dynamic Link")}
+    wanted: dict[str, set[Any]] = {}
+    for name in expand:
+        if name in links:
+            wanted.setdefault(links[name], set()).update(row[name] for row in rows if row.get(name))
+    found = {doctype: _by_name(ctx, doctype, names) for doctype, names in wanted.items() if names}
+    for row in rows:
+        for name in expand:
+            if name in links and row.get(name):
+                row[name] = found[links[name]].get(row[name], row[name])
+
+
+def _by_name(ctx: Context, doctype: str, names: set[Any]) -> dict[Any, Any]:
+    args = {"doctype": doctype, "fields": ["*"], "filters": {"name": ["in", sorted(names)]}}
+    return {row["name"]: row for row in execute(ctx, args)}
 
 
 def check_parent(ctx: Context, parent: Any, child: DocType) -> None:
@@ -134,7 +157,18 @@ def execute(ctx: Context, args: dict[str, Any]) -> list[Any]:
         shown = query
     if args.get("debug"):
         tell_query(ctx, shown)
-    return [list(row) for row in rows] if args.get("as_list") else rows
+    if args.get("as_list"):
+        return [list(row) for row in rows]
+    if sbool(args.get("with_comment_count")):
+        count_comments(rows)
+    return rows
+
+
+def count_comments(rows: list[Any]) -> None:
+    """db_query.add_comment_count: of the rows that have a name, by their column `_comments`."""
+    for row in rows:
+        if row.get("name"):
+            row["_comment_count"] = len(json.loads(row.get("_comments") or "[]"))
 
 
 def tell_query(ctx: Context, query: Query) -> None:
@@ -301,6 +335,11 @@ def list_v2(ctx: Context, doctype: str, form: dict[str, Any]) -> tuple[list[Any]
     args = {key: _parsed(form.get(key)) for key in ("fields", "filters")}
     args |= {"order_by": form.get("order_by"), "group_by": form.get("group_by")}
     limit = cint(form.get("limit", 20))
+    if meta is None and any(collation.equal(doctype, name) for name in ctx.store.doctypes):
+        # Found thanks to the collation, which does not reach to the names of tables.
+        missing = f"(1146, \"Table '<database>.tab{doctype}' doesn't exist\")"
+        blank = f"(1103, \"Incorrect table name 'tab{doctype}'\")"
+        raise errors.SQLProgrammingError(blank if doctype.endswith(" ") else missing)
     engine = Engine(ctx, doctype, compat=False)
     if meta is not None and meta.is_single:
         raise errors.SQLProgrammingError(f"(1146, \"Table '<database>.tab{doctype}' doesn't exist\")")
@@ -319,15 +358,16 @@ def _parsed(value: Any) -> Any:
     try:
         return from_json(value)
     except errors.JSONDecodeError:
-        # Its parser tells the beginnings of true, false and null from all else.
+        # Its parser tells the beginnings of true, false and null from all else, and all of it from nothing.
         reason = "invalid literal" if value[:1] in ("t", "f", "n") else "unexpected character"
+        reason = reason if value else "Input is a zero-length, empty document"
         error = errors.JSONDecodeError(f"{reason}: line 1 column 1 (char 0)")
         error.module = "orjson."
         raise error from None
 
 
 def expand_links(ctx: Context, meta: DocType, rows: list[Any], fields: list[Any] | None, expand: Any) -> None:
-    """Replace the names of links by dicts of the documents they name (utils.attach_expanded_links)."""
+    """Replace the names of links by dicts of the documents they name."""
     wanted = [name for name in expand if not fields or fields[0] == "*" or name in fields]
     for df in meta.fields:
         if df.fieldname not in wanted or df.fieldtype not in ("Link", "Dynamic Link"):
@@ -365,7 +405,7 @@ def report_count(ctx: Context, form: dict[str, Any]) -> int | None:
     args["fields"] = [f"`tab{doctype}`.name"]
     _check_arguments(ctx, args)
     count = build16(ctx, args, raw_text=True).query.count()
-    if count == limit:
+    if limit and count == limit:
         ctx.response_headers["Cache-Control"] = "private,max-age=600,stale-while-revalidate=10800"
     return count
 
@@ -383,7 +423,8 @@ def _count15(ctx: Context, args: dict[str, Any], doctype: Any, distinct: bool, l
 
 def plain_count(ctx: Context, doctype: Any, filters: Any) -> int:
     """frappe.db.count, behind frappe.client.get_count of 15: no permission, SQL's own NULLs."""
-    if not isinstance(doctype, str) or ctx.store.meta(doctype) is None:
+    meta = ctx.store.meta(doctype) if isinstance(doctype, str) else None
+    if meta is None or meta.is_single:
         raise errors.SQLProgrammingError(f"(1146, \"Table '<database>.tab{doctype}' doesn't exist\")")
     query = Query(ctx, doctype)
     query.select("count", Expr("count(*)", INT))

@@ -161,6 +161,8 @@ class Query:
         try:
             yield
         except errors.DriverError as error:
+            if error.at_once:
+                raise
             rank = -1 if "1064" in error.text else CLAUSES[name]
             self.failures.append((rank, error))
 

@@ -79,6 +79,23 @@ class Scope:
         raise unknown_column(name, clause)
 
 
+# MariaDB's reserved words: none of them is a column unless it is quoted.
+_RESERVED = """
+add all alter analyze and as asc before between by call cascade change check collate column
+condition constraint continue convert create cross cursor database databases default delayed delete
+desc describe deterministic distinct div drop dual each else elseif enclosed escaped except exists
+exit explain fetch float for force foreign from fulltext grant group having ignore in index infile
+inner insert int integer intersect into is iterate join key keys kill leading leave left like limit
+linear lines load lock long loop match natural not null numeric offset on optimize option optionally
+or order out outer over partition precision primary procedure range read reads real recursive
+references regexp release rename repeat replace require restrict return returning revoke right rlike
+row_number rows select sensitive separator set show signal smallint spatial sql starting
+straight_join table terminated then to trailing trigger undo union unique unlock unsigned update
+usage use using values varchar varying when where while window with write xor zerofill
+"""
+RESERVED = frozenset(_RESERVED.split())
+
+
 class Parser:
     """One expression after the other out of a text."""
 
@@ -165,7 +182,8 @@ class Parser:
             return self._signed(value)
         if kind == "word" and self.at("("):
             return self._function(value)
-        if kind in ("word", "name"):
+        # A word before a dot is a name whatever it is.
+        if kind == "name" or (kind == "word" and (self.at(".") or value.lower() not in RESERVED)):
             return self._name(value.strip("`"))
         raise syntax_error()
 
