@@ -18,6 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 DEFAULT_SITE = "default"
 
 ClientAuth = Literal["auto", "post", "basic", "none"]
+CreateKey = Literal["auto", "field", "marker", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,18 @@ class Site:
     """Major Frappe version (15 or 16); asked of the site when None."""
     time_zone: str | None = None
     """IANA name of the site's time zone; asked of the site when None."""
+    create_key: CreateKey | Mapping[str, CreateKey] = "auto"
+    """What keeps a background create from being carried out twice: one answer, or DocType → answer."""
+    write_concurrency: int | None = 4
+    """Background writes that are sent to the site at the same time, by all workers together; no limit when None."""
+    write_rate: float | None = None
+    """Documents that background writes send to the site in a second, by all workers together; no limit when None."""
+
+    def create_key_for(self, doctype: str) -> CreateKey:
+        """Return what `create_key` says about a DocType."""
+        if isinstance(self.create_key, str):
+            return self.create_key
+        return self.create_key.get(doctype, "auto")
 
     @property
     def label(self) -> str:
@@ -102,6 +115,14 @@ class BridgeSettings:
     """`WRITE_LEASE`: seconds after which a delivery that was not heard of counts as crashed."""
     write_backoff: tuple[float, float] = (2.0, 600.0)
     """`WRITE_BACKOFF`: seconds before the first retry of a write, and the longest wait."""
+    write_batch: int = 50
+    """`WRITE_BATCH`: new documents that one request to ERPNext may carry, at most 198."""
+    write_breaker: tuple[int, float, float] = (5, 5.0, 120.0)
+    """`WRITE_BREAKER`: failures in a row before a site is left alone, and for how many seconds: first, at most."""
+    write_conflict: Literal["refuse", "reapply", "overwrite"] = "refuse"
+    """`WRITE_CONFLICT`: what becomes of an update whose document somebody else has saved since it was read."""
+    write_file_limit: int = 10 * 1024 * 1024
+    """`WRITE_FILE_LIMIT`: bytes of a file that a background write may carry."""
     write_queue: str | None = None
     """`WRITE_QUEUE`: Celery queue for writes; Celery's default queue when None."""
     write_retention: float | None = 90.0
@@ -134,7 +155,7 @@ def get_settings() -> BridgeSettings:
     values = _known(raw, _KEYS, "ERPNEXT_BRIDGE")
     sites = values.get("sites") or {}
     values["sites"] = {alias: _site(alias, value) for alias, value in sites.items()}
-    for name in ("token_keys", "timeout", "write_backoff"):
+    for name in ("token_keys", "timeout", "write_backoff", "write_breaker"):
         if isinstance(values.get(name), list):
             values[name] = tuple(values[name])
     return BridgeSettings(**values)

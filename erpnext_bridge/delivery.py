@@ -1,221 +1,264 @@
 """
-One delivery of a write: take it, send it, record what became of it.
+One delivery: take writes, send them, record what became of each.
 
-Taking it is one conditional UPDATE, so however many workers are asked, one request goes out. What an error
-means for the write stands in one table, by what is to be done next.
+Taking is one conditional UPDATE, so however many workers are asked, one request goes out. What was sent is saved
+before it is sent, and what came back as soon as it is there: a worker may be killed at any point in between.
 """
 
 from __future__ import annotations
 
 import logging
-import uuid
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import time
+from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import PurePath
-from traceback import extract_tb
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
-from django.db.models import F
 from django.utils import timezone
 
-from erpnext_bridge.access import open_site
-from erpnext_bridge.backoff import wait_before
-from erpnext_bridge.client import Payload
-from erpnext_bridge.conf import get_settings
-from erpnext_bridge.errors import AuthenticationRefused, ERPNextBridgeError, NotConnected, RefusedError
-from erpnext_bridge.models.write import DocumentWrite, State
+from erpnext_bridge import gate
+from erpnext_bridge.access import SiteAccess, open_site
+from erpnext_bridge.claiming import Delivery, LeaseLost, next_due, take
+from erpnext_bridge.creating import Creation, Step
+from erpnext_bridge.models.write import DocumentWrite, State, WriteFile
+from erpnext_bridge.ordering import key_of_document, pass_on, release, share_fate, waiting_at
+from erpnext_bridge.outcomes import Outcome, outcome_of
 from erpnext_bridge.payloads import decode
-from erpnext_bridge.sending import Order, OutcomeUnknown, send
+from erpnext_bridge.sending import Order, send
 
 logger = logging.getLogger("erpnext_bridge")
 
+ROUNDS = 4
+"""Deliveries that one call may take: of what goes first in the lane, the write itself, and its next step."""
 
-CREDENTIALS_PATHS = ("/api/method/frappe.integrations.oauth2.", "/api/method/login")
-
-
-class LeaseLost(Exception):
-    """Somebody else has decided about this write in the meantime."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a delivery."""
-
-    state: State
-    text: str = ""
-    error: Exception | None = None
-    wait: float = 0.0
-    """Seconds until the next attempt, when it is retried."""
-    counts: bool = True
-    """Whether it uses up one of the attempts."""
-    unknown: bool = False
-    """Whether ERPNext may have carried it out all the same."""
-    answer: Payload = field(default_factory=dict)
+HOLDING = (State.SENDING, State.RETRYING, State.UNCERTAIN)
+"""
+States in which a delivery may still say what it learnt. A lease that ended leaves a write retrying, or uncertain. As
+long as nobody has acted on that or taken it again, the answer that comes at last is the truth.
+"""
 
 
 def perform(pk: Any) -> DocumentWrite | None:
     """
     Deliver a write, and return it as it is then; None when it is not due, or another worker has it.
 
-    It raises nothing that ERPNext or the network could cause. Not to be called inside a transaction: nobody
-    else would see that the write is taken, and a rollback would forget what ERPNext has done.
+    Creates that wait in the same lane go along with it. It raises nothing that ERPNext or the network could cause. Not
+    to be called inside a transaction: nobody else would see that the write is taken, and a rollback would forget what
+    ERPNext has done.
     """
-    write = _take(pk)
-    if write is None:
-        return None
-    _record(write, _deliver(write))
-    return write
+    found: DocumentWrite | None = None
+    for _ in range(ROUNDS):
+        delivery = take(pk)
+        if delivery is None:
+            break
+        _deliver(delivery)
+        found = next((write for write in delivery.writes if write.pk == pk), found)
+        if found is not None and found.state != State.PENDING:
+            break
+    return found
 
 
-def _take(pk: Any) -> DocumentWrite | None:
-    now, token = timezone.now(), uuid.uuid4()
-    with transaction.atomic(durable=True):
-        taken = (
-            DocumentWrite.objects.due(now)
-            .filter(pk=pk)
-            .update(
-                state=State.SENDING,
-                attempts=F("attempts") + 1,
-                lease_token=token,
-                lease_expires_at=now + timedelta(seconds=get_settings().write_lease),
-                updated_at=now,
-            )
-        )
-    return DocumentWrite.objects.select_related("user").get(pk=pk) if taken else None
+def perform_next(site: str | None = None) -> list[DocumentWrite]:
+    """Deliver the most urgent write that is due, with those that go along; return them, [] when there is none."""
+    pk = next_due(site)
+    delivery = take(pk) if pk is not None else None
+    if delivery is None:
+        return []
+    _deliver(delivery)
+    return delivery.writes
 
 
-def _deliver(write: DocumentWrite) -> Outcome:
-    if write.is_orphan:
-        return Outcome(
-            State.CANCELLED, "Its user was deleted, so nobody is left whose rights it could be sent with."
-        )
+def drain(seconds: float, site: str | None = None) -> int:
+    """Deliver what is due until nothing is, or for so many seconds; return how many deliveries it took."""
+    deadline, count = time.monotonic() + seconds, 0
+    while time.monotonic() < deadline and perform_next(site):
+        count += 1
+    return count
+
+
+def _deliver(delivery: Delivery) -> None:
+    recorder = _Recorder(delivery)
+    first = delivery.writes[0]
+    try:
+        if first.is_orphan:
+            text = "Its user was deleted, so nobody is left whose rights it could be sent with."
+            recorder.record({write: Outcome(State.CANCELLED, text) for write in delivery.writes})
+        elif first.creates:
+            recorder.record_steps(_creation(delivery))
+        else:
+            recorder.record({first: _send(delivery, first)})
+    except LeaseLost:
+        logger.warning("Write %s: its lease ended before it was sent; others go on with it.", first.pk)
+
+
+def _creation(delivery: Delivery) -> Iterator[Step]:
+    try:
+        creation = Creation(delivery, _open(delivery))
+    except Exception as error:
+        yield Step(delivery.writes, error=error)
+        return
+    left = list(delivery.writes)
+    try:
+        for step in creation:
+            left = [write for write in left if write not in step.writes]
+            yield step
+    except LeaseLost:
+        raise
+    except Exception as error:
+        # Nothing that was sent raises here: this is about the settings, the connection or a payload.
+        yield Step(left, error=error)
+
+
+def _open(delivery: Delivery) -> SiteAccess:
+    access = open_site(delivery.writes[0].identity)
+    # Both may have to ask the site, and neither has anything to do with what is sent then.
+    _ = access.client
+    return access
+
+
+def _send(delivery: Delivery, write: DocumentWrite) -> Outcome:
     begun = False
     try:
-        access = open_site(write.identity)
+        access = _open(delivery)
         payload = decode(write.payload, lambda: access.facts.time_zone)
-        order = Order(
-            write, access.client, payload, lambda: access.facts.time_zone, lambda kept: _keep(write, kept)
-        )
+        order = Order(write, access.client, payload, lambda: access.facts.time_zone, delivery.check)
         begun = True
         return Outcome(State.DONE, answer=send(order))
+    except LeaseLost:
+        raise
     except Exception as error:
-        sent = begun and getattr(error, "sent", True) and not _is_about_credentials(error)
-        return next(react for kinds, react in REACTIONS if isinstance(error, kinds))(write, error, sent)
+        return outcome_of(write, error, begun)
 
 
-def _is_about_credentials(error: Exception) -> bool:
-    # ERPNext answered the write with 401 and did nothing; what failed then is the attempt to get new tokens.
-    return getattr(error, "path", "").startswith(CREDENTIALS_PATHS)
+NO_LOCKS: dict[str, Any] = {"lane_lock": None, "slot_lock": None}
+ENDED = (State.DONE, State.REFUSED, State.CANCELLED)
 
 
-def _keep(write: DocumentWrite, kept: Payload) -> None:
-    """Save the name of a new document, and go on under a fresh lease."""
-    lease = timezone.now() + timedelta(seconds=get_settings().write_lease)
-    write.remember("created", document=kept["name"])
-    if not write.advance(
-        HOLDING,
-        state=State.SENDING,
-        document_name=kept["name"],
-        answer=kept,
-        lease_expires_at=lease,
-    ):
-        logger.error("Write %s: created %s, but somebody else has decided about it.", write.pk, kept["name"])
-        raise LeaseLost
+class _Recorder:
+    """Saves what becomes of the writes of a delivery, and lets those go on that waited for them."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self.delivery = delivery
+        self.holder = delivery.leader
+        self.token = self.holder.lease_token
+        self.keeps_lane = False
+
+    def record_steps(self, steps: Iterator[Step]) -> None:
+        for step in steps:
+            outcomes = {
+                write: _created(write, name) for write, name in zip(step.writes, step.names, strict=False)
+            } or {
+                write: outcome_of(write, error, step.sent)
+                for write in step.writes
+                if (error := step.error) is not None
+            }
+            self.record(outcomes, step.error, step.heir)
+
+    def record(
+        self,
+        outcomes: dict[DocumentWrite, Outcome],
+        error: Exception | None = None,
+        heir: DocumentWrite | None = None,
+    ) -> None:
+        """Save these outcomes together; `heir` takes over the locks, for the delivery goes on with it."""
+        error = error or next((outcome.error for outcome in outcomes.values() if outcome.error), None)
+        keys = {write: (write.document_key, write.base_modified) for write in outcomes}
+        with transaction.atomic():
+            unlocked = self._pass_locks(outcomes, heir)
+            saved = [
+                write
+                for write, outcome in outcomes.items()
+                if self._save(write, outcome, NO_LOCKS if write is unlocked else {})
+            ]
+            waited_for = waiting_at(key for write in saved if (key := keys[write][0]))
+            for write in saved:
+                if keys[write][0] in waited_for:
+                    pass_on(write, *keys[write])
+            gate.report(self.delivery.passage, error)
+        self._let_go_on([write for write in saved if write.state in ENDED], waited_for)
+
+    def _let_go_on(self, ended: list[DocumentWrite], waited_for: set[str]) -> None:
+        for write in ended:
+            if write.state != State.DONE:
+                share_fate(write)
+            elif write.doctype == "File":
+                WriteFile.objects.filter(pk=write.pk).delete()
+        if ended:
+            keys = [write.document_key for write in ended] if waited_for else []
+            release(keys, [write.pk for write in ended])
+
+    def _pass_locks(
+        self, outcomes: dict[DocumentWrite, Outcome], heir: DocumentWrite | None
+    ) -> DocumentWrite | None:
+        """
+        Let the locks go to where they are needed: to what goes on, or to a create of which it is not known yet.
+
+        Returns the write that is to give them up itself when it is saved.
+        """
+        if self.keeps_lane:
+            return None
+        unknown = next((write for write, outcome in outcomes.items() if _keeps_lane(write, outcome)), None)
+        self.keeps_lane = heir is None and unknown is not None
+        target, holder = heir or unknown, self.holder
+        if target is None and holder in outcomes:
+            return holder
+        slot, lane = (holder.slot_lock if heir else None), (holder.lane_lock if target else None)
+        if target is not holder:
+            DocumentWrite.objects.filter(pk=holder.pk, lease_token=self.token).update(**NO_LOCKS)
+        if target is not None:
+            held = DocumentWrite.objects.filter(pk=target.pk, lease_token=self.token)
+            held.update(lane_lock=lane, slot_lock=slot)
+            holder.lane_lock = holder.slot_lock = None
+            target.lane_lock, target.slot_lock = lane, slot
+            self.holder = target
+        return None
+
+    def _save(self, write: DocumentWrite, outcome: Outcome, locks: dict[str, Any]) -> bool:
+        now = timezone.now()
+        retries = outcome.state == State.RETRYING
+        waits = retries or outcome.state == State.PENDING
+        error_type = type(outcome.error).__name__ if outcome.error else ""
+        exc_type = getattr(outcome.error, "exc_type", "")
+        event = "created" if outcome.state == State.PENDING else outcome.state
+        write.remember(
+            event,
+            attempt=write.attempts,
+            error=exc_type or error_type,
+            text=outcome.text,
+            document=outcome.name,
+        )
+        changes: dict[str, Any] = {
+            "state": outcome.state,
+            "attempts": write.attempts if outcome.counts else write.attempts - 1,
+            "next_attempt_at": now + timedelta(seconds=outcome.wait) if waits else None,
+            "lease_token": None,
+            "lease_expires_at": None,
+            "outcome_unknown": not outcome.is_definite and (write.outcome_unknown or outcome.unknown),
+            "last_error": outcome.text,
+            "error_type": error_type,
+            "conflict": outcome.conflict,
+            "answer": outcome.answer or write.answer,
+            "finished_at": None if waits else now,
+            **locks,
+        }
+        if outcome.name:
+            changes["document_name"] = outcome.name
+            changes["document_key"] = key_of_document(write.site, write.doctype, outcome.name)
+            changes["lane"] = ""
+        recorded = write.advance(HOLDING if outcome.is_definite else (State.SENDING,), **changes)
+        if not recorded:
+            logger.warning(
+                "Write %s: its lease ended before this delivery did, which came to: %s %s",
+                write.pk, outcome.state, write.document_name or outcome.name or outcome.answer.get("name", ""),
+            )  # fmt: skip
+        return recorded
 
 
-# What an error means for the write.
+def _created(write: DocumentWrite, name: str) -> Outcome:
+    state = State.PENDING if write.submit else State.DONE
+    return Outcome(state, name=name, answer={"name": name, "docstatus": 0}, counts=not write.submit)
 
 
-def _wait_for_connection(write: DocumentWrite, error: Exception, sent: bool) -> Outcome:
-    """Nothing was sent. The next attempt follows when the user connects, or when somebody mended the settings."""
-    longest = get_settings().write_backoff[1]
-    what = "to connect" if isinstance(error, NotConnected) else "to be accepted"
-    text = f"Waiting for {write.actor} {what} at {write.site_label}."
-    return Outcome(State.RETRYING, " ".join((text, *_messages(error))), error, wait=longest, counts=False)
-
-
-def _refuse(write: DocumentWrite, error: Exception, sent: bool) -> Outcome:
-    text = "\n".join(_messages(error)) or f"ERPNext gave no message. {error}"
-    return Outcome(State.REFUSED, text, error)
-
-
-def _ask_a_person(write: DocumentWrite, error: Exception, sent: bool) -> Outcome:
-    return Outcome(State.UNCERTAIN, "\n".join(_messages(error)), error, unknown=True)
-
-
-def _try_later(write: DocumentWrite, error: Exception, sent: bool) -> Outcome:
-    settings = get_settings()
-    text = _tell(error)
-    if sent and write.creates:
-        text = f"{text}\nERPNext may have created the document: look for it there before anything else."
-        return Outcome(State.UNCERTAIN, text, error, unknown=True)
-    if write.attempts >= settings.write_attempts:
-        text = f"{text}\nGiven up after {write.attempts} attempts."
-        return Outcome(State.UNCERTAIN, text, error, unknown=sent)
-    first, longest = settings.write_backoff
-    wait = wait_before(
-        write.attempts, first=first, longest=longest, retry_after=getattr(error, "retry_after", None)
-    )
-    return Outcome(State.RETRYING, text, error, wait=wait, unknown=sent)
-
-
-Reaction = Callable[[DocumentWrite, Exception, bool], Outcome]
-
-REACTIONS: tuple[tuple[Any, Reaction], ...] = (
-    # Credentials are never about one write alone, so ERPNext's no to them settles none.
-    ((NotConnected, AuthenticationRefused), _wait_for_connection),
-    (RefusedError, _refuse),
-    (OutcomeUnknown, _ask_a_person),
-    # TransientError, UnreadableAnswer, and mistakes in the settings or in this code: mended, the write goes on.
-    (Exception, _try_later),
-)
-"""Errors → what becomes of the write; the first row that matches."""
-
-HOLDING = (State.SENDING, State.UNCERTAIN)
-"""
-States in which a delivery may still say what it learnt. A lease that ended makes a create uncertain. As long as
-it is, nobody has acted on that or sent it again, and the answer that comes at last is the truth.
-"""
-
-
-def _messages(error: Exception) -> tuple[str, ...]:
-    return error.messages if isinstance(error, ERPNextBridgeError) else ()
-
-
-def _tell(error: Exception) -> str:
-    """Return what may be stored about an error: not the text of a foreign one, which might quote a header."""
-    if isinstance(error, ERPNextBridgeError | ImproperlyConfigured):
-        return str(error)
-    frame = extract_tb(error.__traceback__)[-1]
-    return f"Unexpected {type(error).__name__} in {PurePath(frame.filename).name}, line {frame.lineno}."
-
-
-def _record(write: DocumentWrite, outcome: Outcome) -> None:
-    now = timezone.now()
-    retries = outcome.state == State.RETRYING
-    error_type = type(outcome.error).__name__ if outcome.error else ""
-    exc_type = getattr(outcome.error, "exc_type", "")
-    write.remember(outcome.state, attempt=write.attempts, error=exc_type or error_type, text=outcome.text)
-    definite = outcome.state in (State.DONE, State.REFUSED)
-    recorded = write.advance(
-        HOLDING if definite else (State.SENDING,),
-        state=outcome.state,
-        attempts=write.attempts if outcome.counts else write.attempts - 1,
-        next_attempt_at=now + timedelta(seconds=outcome.wait) if retries else None,
-        nudged_at=None,
-        lease_token=None,
-        lease_expires_at=None,
-        outcome_unknown=not definite and (write.outcome_unknown or outcome.unknown),
-        last_error=outcome.text,
-        error_type=error_type,
-        answer=outcome.answer or write.answer,
-        finished_at=None if retries else now,
-    )
-    if not recorded:
-        logger.warning(
-            "Write %s: its lease ended before this delivery did, which came to: %s %s",
-            write.pk, outcome.state, write.document_name or outcome.answer.get("name", ""),
-        )  # fmt: skip
+def _keeps_lane(write: DocumentWrite, outcome: Outcome) -> bool:
+    """Tell whether it is still to be found out what became of a create, so that no other may use its lane."""
+    return write.creates and outcome.state == State.RETRYING and (write.outcome_unknown or outcome.unknown)

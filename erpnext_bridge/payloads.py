@@ -5,7 +5,8 @@ Numbers stay numbers. A controller's `validate` computes with them before Frappe
 and text there is a TypeError (frappe/model/document.py, `insert`). Frappe keeps them as floats itself.
 
 Frappe's times are naive and in the site's zone, which may be unknown while the site is down. So an aware
-datetime waits as {"$at": …}, and becomes the site's own time when it is sent.
+datetime waits as {"$at": …}, and becomes the site's own time when it is sent. The name of a document that is still to
+be created waits as {"$write": …}, and the content of a file as {"$file": its size}, beside the write.
 """
 
 from __future__ import annotations
@@ -22,6 +23,14 @@ from django.utils.functional import Promise
 
 MOMENT = "$at"
 """The key is no fieldname, so no child row can be taken for a moment."""
+WRITE = "$write"
+FILE = "$file"
+
+
+class Promised:
+    """What stands in a payload for the name that it will have: a write that creates a document."""
+
+    pk: Any
 
 
 def encode(payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,6 +41,28 @@ def encode(payload: Mapping[str, Any]) -> dict[str, Any]:
 def decode(payload: Mapping[str, Any], zone: Callable[[], ZoneInfo]) -> dict[str, Any]:
     """Return an encoded payload as Frappe takes it; the site's zone is asked for only when a moment is in it."""
     return {key: _decode(value, zone) for key, value in payload.items()}
+
+
+def references(value: Any) -> set[str]:
+    """Return the writes whose documents an encoded payload names."""
+    if isinstance(value, list):
+        return {found for entry in value for found in references(entry)}
+    if not isinstance(value, dict):
+        return set()
+    if value.keys() == {WRITE}:
+        return {str(value[WRITE])}
+    return {found for entry in value.values() for found in references(entry)}
+
+
+def fill_names(value: Any, names: Mapping[str, str]) -> Any:
+    """Return an encoded payload with the names of documents that are created by now: write → name."""
+    if isinstance(value, list):
+        return [fill_names(entry, names) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {WRITE}:
+        return names.get(value[WRITE], value)
+    return {key: fill_names(entry, names) for key, entry in value.items()}
 
 
 def _encode(value: Any, where: str) -> Any:
@@ -53,6 +84,8 @@ def _decode(value: Any, zone: Callable[[], ZoneInfo]) -> Any:
         return [_decode(entry, zone) for entry in value]
     if not isinstance(value, dict):
         return value
+    if value.keys() == {WRITE}:
+        raise ValueError("A document that this write names has no name yet.")
     if value.keys() == {MOMENT}:
         return _naive_text(dt.datetime.fromisoformat(value[MOMENT]).astimezone(zone()))
     return {key: _decode(entry, zone) for key, entry in value.items()}
@@ -78,6 +111,7 @@ def _number(value: Decimal | float) -> int | float:
 # In this order: a datetime is a date, a bool is an int, and a lazy text is nothing but a promise.
 _ENCODERS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (type(None), lambda value: None),
+    (Promised, lambda value: {WRITE: str(value.pk)}),
     ((str, Promise, uuid.UUID), str),
     (bool, int),
     (int, int),

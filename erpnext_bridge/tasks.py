@@ -24,14 +24,18 @@ from erpnext_bridge.signals import write_changed
 
 logger = logging.getLogger("erpnext_bridge")
 
+DRAIN_SECONDS = 10.0
+"""How long a task goes on with other writes: those that nobody was asked for, and those that had no free place."""
+
 BROKER_REST = 30.0
 """Seconds for which a process leaves a broker alone that was down: finding that out takes Celery seconds."""
 
 
 @shared_task(name="erpnext_bridge.deliver", acks_late=True, ignore_result=True)  # type: ignore[untyped-decorator, no-untyped-call]
 def deliver(pk: str) -> None:
-    """Deliver one write, if it is due."""
+    """Deliver one write, if it is due, and then what else is, for some seconds."""
     writes.perform(pk)
+    writes.drain(min(DRAIN_SECONDS, get_settings().write_lease / 2))
 
 
 @shared_task(name="erpnext_bridge.sweep", ignore_result=True)  # type: ignore[untyped-decorator, no-untyped-call]
@@ -97,7 +101,7 @@ _broker = _Broker()
 
 @receiver(write_changed)
 def ask_a_worker(*, write: DocumentWrite, **_: Any) -> None:
-    if write.state in WAITING:
+    if write.state in WAITING and write.next_attempt_at is not None and write.nudged_at is None:
         nudge(write)
 
 

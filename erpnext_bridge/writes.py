@@ -6,20 +6,43 @@ Everything goes through the database, and needs neither ERPNext nor a broker to 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, BinaryIO
 
 from django.contrib.auth import get_user_model
+from django.db import router, transaction
 from django.db.models import Q
 from django.dispatch import receiver
 from django.utils import timezone
 
+from erpnext_bridge import gate
 from erpnext_bridge.conf import get_settings, get_site
-from erpnext_bridge.delivery import perform
+from erpnext_bridge.delivery import drain, perform, perform_next
 from erpnext_bridge.identity import Identity
-from erpnext_bridge.models.write import Action, DocumentWrite, State
-from erpnext_bridge.payloads import encode
+from erpnext_bridge.models.write import (
+    IN_THE_WAY,
+    Action,
+    DocumentWrite,
+    OnConflict,
+    Priority,
+    State,
+    WriteFile,
+)
+from erpnext_bridge.ordering import (
+    key_of_document,
+    key_of_new,
+    lane_of,
+    pass_on,
+    release,
+    release_all,
+    revive,
+    share_fate,
+)
+from erpnext_bridge.outcomes import can_find_out
+from erpnext_bridge.payloads import FILE, encode, fill_names, references
 from erpnext_bridge.signals import connected
 
 __all__ = [
@@ -27,11 +50,16 @@ __all__ = [
     "can_resolve",
     "can_retry",
     "cancel",
+    "drain",
     "enqueue",
+    "enqueue_file",
+    "enqueue_many",
     "perform",
+    "perform_next",
     "resolve",
     "retry",
     "sweep",
+    "wait",
 ]
 
 GRACE = timedelta(seconds=10)
@@ -39,6 +67,8 @@ GRACE = timedelta(seconds=10)
 
 SWEEP_LIMIT = 1000
 """Writes that one sweep hands to the workers; the next one goes on."""
+
+INSERTED_AT_ONCE = 500
 
 
 class WriteStateError(ValueError):
@@ -49,56 +79,262 @@ def enqueue(
     action: Action | str,
     identity: Identity,
     doctype: str,
-    name: str = "",
+    name: str | DocumentWrite = "",
     payload: Mapping[str, Any] | None = None,
     *,
     base_modified: str = "",
+    base_values: Mapping[str, Any] | None = None,
+    on_conflict: OnConflict | str = "",
     submit: bool = False,
+    priority: Priority | int = Priority.NORMAL,
+    after: Iterable[DocumentWrite] = (),
 ) -> DocumentWrite:
     """
     Queue a write in the caller's transaction: a rollback takes it back, a commit hands it to a worker.
 
-    `base_modified` is the `modified` of the document that the change is based on; ERPNext then refuses it
-    when somebody else has saved since. `submit` submits a document once it is created. Values may be dates,
-    aware datetimes, decimals and UUIDs. Raises ValueError for what no delivery could ever send.
+    `name` may be the write that creates the document, and so may be any value of the payload that is to be the name
+    of a document: this write then waits for that one, as it does for those in `after`. `base_modified` is the
+    `modified` of the document that the change is based on; ERPNext then refuses it when somebody else has saved since,
+    and `on_conflict` says what becomes of it, for which `base_values` holds what the changed fields were. `submit`
+    submits a document once it is created. Values may be dates, aware datetimes, decimals and UUIDs. A call has the
+    payload `{"method": …, "arguments": {…}}`, and a name when it is a method of a document. Raises ValueError for
+    what no delivery could ever send.
     """
-    action = Action(action)
-    fields = encode(payload or {})
-    _check(action, doctype, name, fields, submit)
-    get_site(identity.site)
-    if action == Action.CREATE and name:
-        # A wish, which ERPNext fulfils for DocTypes whose names are typed in (frappe/model/naming.py).
-        fields, name = {**fields, "name": name}, ""
-    write = DocumentWrite(
-        site=identity.site,
-        user_id=None if identity.is_service else get_user_model()._meta.pk.to_python(identity.user_pk),
-        is_service=identity.is_service,
-        action=action,
+    promise = _Promise(
+        action=Action(action),
+        identity=identity,
         doctype=doctype,
-        document_name=name,
-        payload=fields,
+        name=name,
+        payload=encode(payload or {}),
         base_modified=base_modified,
+        base_values=encode(base_values or {}),
+        on_conflict=OnConflict(on_conflict or get_settings().write_conflict),
         submit=submit,
+        priority=Priority(priority),
+        after=list(after),
     )
-    write.save(force_insert=True)
-    write.announce("", write._state.db)
+    promise.check()
+    get_site(identity.site)
+    with transaction.atomic(using=router.db_for_write(DocumentWrite)):
+        write = promise.row()
+        write.save(force_insert=True)
+        if promise.after:
+            write.depends_on.set(promise.after)
+    _announce_new([write])
     return write
 
 
-def _check(action: Action, doctype: str, name: str, payload: Mapping[str, Any], submit: bool) -> None:
-    problems = {
-        "A write needs a DocType.": not doctype,
-        f"To {action} a document, name it.": action != Action.CREATE and not name,
-        "There is nothing to update: the payload is empty.": action == Action.UPDATE and not payload,
-        f"To {action} a document takes no payload.": bool(payload) and action not in _WITH_PAYLOAD,
-        "Only a document that is created can be submitted along with it.": submit and action != Action.CREATE,
+def enqueue_many(
+    identity: Identity,
+    doctype: str,
+    payloads: Iterable[Mapping[str, Any]],
+    *,
+    submit: bool = False,
+    priority: Priority | int = Priority.LOW,
+) -> list[DocumentWrite]:
+    """
+    Queue a create for each payload, and return the writes in that order.
+
+    They are sent many in one request, after what is more urgent; each is done or refused by itself.
+    """
+    get_site(identity.site)
+    common: dict[str, Any] = {
+        "action": Action.CREATE,
+        "identity": identity,
+        "doctype": doctype,
+        "submit": submit,
     }
-    for problem, found in problems.items():
-        if found:
-            raise ValueError(problem)
+    writes, depend = [], []
+    with transaction.atomic(using=router.db_for_write(DocumentWrite)):
+        for payload in payloads:
+            promise = _Promise(payload=encode(payload), priority=Priority(priority), **common)
+            promise.check()
+            writes.append(promise.row())
+            depend += [(writes[-1], other) for other in promise.after]
+        for write in writes[1:]:
+            # The worker that is asked for the first one takes the others along.
+            write.nudged_at = write.created_at
+        DocumentWrite.objects.bulk_create(writes, batch_size=INSERTED_AT_ONCE)
+        for write, other in depend:
+            write.depends_on.add(other)
+    _announce_new(writes)
+    return writes
 
 
-_WITH_PAYLOAD = (Action.CREATE, Action.UPDATE)
+def enqueue_file(
+    identity: Identity,
+    doctype: str,
+    name: str | DocumentWrite,
+    content: bytes | BinaryIO,
+    filename: str,
+    *,
+    fieldname: str = "",
+    is_private: bool = True,
+    priority: Priority | int = Priority.NORMAL,
+) -> DocumentWrite:
+    """
+    Queue the upload of a file that is attached to a document, or to the one that a write creates.
+
+    The content waits in the database. It is uploaded exactly once, as a document of DocType File.
+    """
+    data = content if isinstance(content, bytes) else content.read()
+    limit = get_settings().write_file_limit
+    if len(data) > limit:
+        raise ValueError(
+            f"{filename} has {len(data):,} bytes; a background write carries at most {limit:,} (WRITE_FILE_LIMIT). "
+            "Upload it at once, by the client's upload()."
+        )
+    payload = {
+        "file_name": filename,
+        "attached_to_doctype": doctype,
+        "attached_to_name": name,
+        "attached_to_field": fieldname or None,
+        "is_private": is_private,
+        "content": {FILE: len(data)},
+    }
+    with transaction.atomic(using=router.db_for_write(DocumentWrite)):
+        write = enqueue(Action.CREATE, identity, "File", payload=payload, priority=priority)
+        WriteFile.objects.create(write=write, content=data, size=len(data))
+    return write
+
+
+@dataclass(kw_only=True)
+class _Promise:
+    """A write before it is a row."""
+
+    action: Action
+    identity: Identity
+    doctype: str
+    name: str | DocumentWrite = ""
+    payload: dict[str, Any]
+    base_modified: str = ""
+    base_values: dict[str, Any] = field(default_factory=dict)
+    on_conflict: OnConflict = OnConflict.REFUSE
+    submit: bool = False
+    priority: Priority = Priority.NORMAL
+    after: list[DocumentWrite] = field(default_factory=list)
+
+    def check(self) -> None:
+        action, name, payload = self.action, self.name, self.payload
+        unnamed = action not in (Action.CREATE, Action.CALL) and not name
+        problems = {
+            "A write needs a DocType.": not self.doctype and (action != Action.CALL or bool(name)),
+            f"To {action} a document, name it.": unnamed,
+            "There is nothing to update: the payload is empty.": action == Action.UPDATE and not payload,
+            "A call needs a method.": action == Action.CALL and not payload.get("method"),
+            f"To {action} a document takes no payload.": bool(payload) and action not in _WITH_PAYLOAD,
+            "Only a document that is created can be submitted along with it.": self.submit
+            and action != Action.CREATE,
+            "A write that creates a document names it by itself.": action == Action.CREATE
+            and isinstance(name, DocumentWrite),
+        }
+        for problem, found in problems.items():
+            if found:
+                raise ValueError(problem)
+
+    def row(self) -> DocumentWrite:
+        """Return the row: what it waits for is known by then, and `after` holds all that it depends on."""
+        self._take_references()
+        write = DocumentWrite(
+            site=self.identity.site,
+            user_id=_user_id(self.identity),
+            is_service=self.identity.is_service,
+            action=self.action,
+            doctype=self.doctype,
+            base_modified=self.base_modified,
+            base_values=self.base_values,
+            on_conflict=self.on_conflict,
+            submit=self.submit,
+            priority=self.priority,
+        )
+        self._place(write)
+        write.payload = self.payload
+        if self.after or write.follows_id:
+            write.next_attempt_at = None
+        return write
+
+    def _take_references(self) -> None:
+        """Fill in the names that are known by now, and wait for the others."""
+        known = {}
+        for pk in references(self.payload):
+            other = DocumentWrite.objects.filter(pk=pk).first()
+            if other is None or other.action != Action.CREATE:
+                raise ValueError(
+                    "Only a write that creates a document, and is saved, stands for the document's name."
+                )
+            if other.state == State.DONE:
+                known[pk] = other.document_name
+            else:
+                self.after.append(other)
+        self.payload = fill_names(self.payload, known)
+        self.after = [
+            each for each in {each.pk: each for each in self.after}.values() if each.state != State.DONE
+        ]
+
+    def _place(self, write: DocumentWrite) -> None:
+        """Say which document the write is about, and put it behind those that are about the same."""
+        if self.action == Action.CREATE:
+            if self.name:
+                # A wish, which ERPNext fulfils for DocTypes whose names are typed in (frappe/model/naming.py).
+                self.payload = {**self.payload, "name": self.name}
+            write.document_key = key_of_new(write.pk)
+            write.lane = lane_of(self.identity, self.doctype)
+            return
+        if isinstance(self.name, DocumentWrite):
+            self._place_behind_create(write, self.name)
+        elif self.name:
+            write.document_name = self.name
+            write.document_key = key_of_document(self.identity.site, self.doctype, self.name)
+        if not write.document_key:
+            write.document_key = key_of_new(write.pk)
+        else:
+            self._queue_up(write)
+
+    def _place_behind_create(self, write: DocumentWrite, create: DocumentWrite) -> None:
+        create.refresh_from_db()
+        if create.action != Action.CREATE:
+            raise ValueError("Only a write that creates a document can stand for its name.")
+        write.document_name, write.document_key = create.document_name, create.document_key
+        if create.state != State.DONE and create not in self.after:
+            self.after.append(create)
+
+    def _queue_up(self, write: DocumentWrite) -> None:
+        before = DocumentWrite.objects.filter(document_key=write.document_key, state__in=IN_THE_WAY)
+        last = before.order_by("created_at").last()
+        if last is not None:
+            write.follows = last
+            # Clocks differ, and step back.
+            write.created_at = max(write.created_at, last.created_at + timedelta(microseconds=1))
+
+
+_WITH_PAYLOAD = (Action.CREATE, Action.UPDATE, Action.CALL)
+
+
+def _user_id(identity: Identity) -> Any:
+    return None if identity.is_service else get_user_model()._meta.pk.to_python(identity.user_pk)
+
+
+def _announce_new(writes: list[DocumentWrite]) -> None:
+    using = writes[0]._state.db if writes else None
+    waiting = [write for write in writes if write.next_attempt_at is None]
+    for write in writes:
+        write.announce("", using)
+    if waiting:
+        # What it waits for may have been done since it was looked at, by somebody who could not see this one yet.
+        keys, pks = {write.document_key for write in waiting}, [write.pk for write in waiting]
+        transaction.on_commit(partial(_release_new, keys, pks), using=using)
+
+
+def _release_new(keys: set[str], pks: list[Any]) -> None:
+    others = DocumentWrite.depends_on.through.objects.filter(from_documentwrite_id__in=pks)
+    release(keys, set(others.values_list("to_documentwrite_id", flat=True)))
+
+
+def wait(*writes: DocumentWrite, timeout: float = 60.0, poll: float = 0.1) -> None:
+    """Wait until these writes are settled; TimeoutError when one is not after so many seconds together."""
+    deadline = timezone.now() + timedelta(seconds=timeout)
+    for write in writes:
+        write.wait(max(0.0, (deadline - timezone.now()).total_seconds()), poll=poll)
 
 
 def can_retry(write: DocumentWrite) -> bool:
@@ -125,13 +361,18 @@ def retry(write: DocumentWrite, *, create_again: bool = False, by: str = "") -> 
         )
     if write.is_orphan:
         raise WriteStateError("The user of this write was deleted, so nobody is left who could send it.")
-    _restart(write, _RETRIABLE, "retried", by, outcome_unknown=write.outcome_unknown and not write.creates)
+    unknown = write.outcome_unknown and not (write.creates and create_again)
+    _restart(write, _RETRIABLE, "retried", by, outcome_unknown=unknown)
+    revive(write)
 
 
 def cancel(write: DocumentWrite, *, by: str = "") -> None:
     """Give a write up. WriteStateError when it is done, or a worker is sending it."""
     write.remember("cancelled", by=by)
-    _move(write, _CANCELLABLE, state=State.CANCELLED, next_attempt_at=None, finished_at=timezone.now())
+    gone = {"next_attempt_at": None, "finished_at": timezone.now(), "lane_lock": None}
+    _move(write, _CANCELLABLE, state=State.CANCELLED, **gone)
+    share_fate(write)
+    release([write.document_key])
 
 
 def resolve(write: DocumentWrite, document_name: str = "", *, by: str = "") -> None:
@@ -146,21 +387,20 @@ def resolve(write: DocumentWrite, document_name: str = "", *, by: str = "") -> N
         )
     if write.creates and not document_name:
         raise WriteStateError("Tell the name that ERPNext gave to the new document.")
+    key = write.document_key
     name = document_name if write.creates else write.document_name
+    named = {"document_name": name, "lane": ""} if write.creates else {}
+    if write.creates:
+        named["document_key"] = key_of_document(write.site, write.doctype, name)
     if write.creates and write.submit:
-        _restart(write, (State.UNCERTAIN,), "resolved", by, document_name=name, outcome_unknown=True)
-        return
-    write.remember("resolved", by=by, document=name)
-    _move(
-        write,
-        (State.UNCERTAIN,),
-        state=State.DONE,
-        document_name=name,
-        outcome_unknown=False,
-        last_error="",
-        error_type="",
-        finished_at=timezone.now(),
-    )
+        _restart(write, (State.UNCERTAIN,), "resolved", by, outcome_unknown=True, **named)
+    else:
+        write.remember("resolved", by=by, document=name)
+        done = {"outcome_unknown": False, "last_error": "", "error_type": "", "finished_at": timezone.now()}
+        _move(write, (State.UNCERTAIN,), state=State.DONE, **done, **named)
+    if key != write.document_key:
+        pass_on(write, key, "")
+    release([write.document_key], [write.pk])
 
 
 _RETRIABLE = (State.RETRYING, State.REFUSED, State.UNCERTAIN)
@@ -168,19 +408,22 @@ _CANCELLABLE = (State.PENDING, State.RETRYING, State.REFUSED, State.UNCERTAIN)
 
 
 def _may_exist(write: DocumentWrite) -> bool:
-    return write.creates and write.outcome_unknown
+    """Tell whether nothing but a person's look can say if the document was created."""
+    return write.creates and write.outcome_unknown and not can_find_out(write)
 
 
 def _restart(write: DocumentWrite, allowed: tuple[State, ...], event: str, by: str, **changes: Any) -> None:
     write.remember(event, by=by, document=changes.get("document_name"))
+    waits = write.depends_on.exclude(state=State.DONE).exists()
     _move(
         write,
         allowed,
         state=State.PENDING,
         attempts=0,
-        next_attempt_at=timezone.now(),
+        next_attempt_at=None if waits else timezone.now(),
         nudged_at=None,
         finished_at=None,
+        conflict=None,
         **changes,
     )
 
@@ -202,26 +445,36 @@ def sweep(now: datetime | None = None) -> list[DocumentWrite]:
     now = now or timezone.now()
     for write in DocumentWrite.objects.crashed(now).select_related("user"):
         _recover(write, now)
+    release_all()
     again = now - timedelta(seconds=get_settings().write_lease)
-    due = DocumentWrite.objects.due(now - GRACE).filter(Q(nudged_at=None) | Q(nudged_at__lte=again))
-    found = list(due.order_by("next_attempt_at")[:SWEEP_LIMIT])
+    due = DocumentWrite.objects.due(now - GRACE)
+    if closed := gate.closed_sites(now):
+        due = due.exclude(site__in=closed)
+    oldest = due.order_by("next_attempt_at")[:SWEEP_LIMIT]
     # Asked again and again while no worker is there, they would fill the broker.
+    found = [write for write in oldest if write.nudged_at is None or write.nudged_at <= again]
     DocumentWrite.objects.filter(pk__in=[write.pk for write in found]).update(nudged_at=now)
     return found
 
 
 def _recover(write: DocumentWrite, now: datetime) -> None:
     """Decide about a write whose worker was not heard of again: nobody knows how far it came."""
-    is_over = write.creates or write.attempts >= get_settings().write_attempts
+    may_have_sent = not write.creates or bool(write.key_strategy)
+    is_lost = may_have_sent and not can_find_out(write)
+    is_over = is_lost or write.attempts >= get_settings().write_attempts
+    unknown = write.outcome_unknown or may_have_sent
     write.remember("crashed", attempt=write.attempts)
     write.advance(
         (State.SENDING,),
         Q(lease_expires_at__lte=now),
         state=State.UNCERTAIN if is_over else State.RETRYING,
-        outcome_unknown=True,
+        outcome_unknown=unknown,
         next_attempt_at=None if is_over else now,
         nudged_at=None,
         finished_at=now if is_over else None,
+        lease_expires_at=None,
+        lane_lock=write.lane_lock if unknown and write.creates and not is_over else None,
+        slot_lock=None,
         error_type="Crashed",
         last_error="The worker stopped while it was sending this write."
         + (" ERPNext may have carried it out: look there." if is_over else ""),

@@ -77,11 +77,12 @@ def world():
 
 
 @contextmanager
-def open_write_site(settings, *, version=15, user="clerk@example.com", **bridge):
+def open_write_site(settings, *, version=15, user="clerk@example.com", create_key="marker", **bridge):
     """Start a site, and name it in the settings with a service account of this user."""
     with Sandbox(version=version, world=world()) as site:
+        default = {"URL": site.url, "TITLE": "Test site", "CREATE_KEY": create_key}
         settings.ERPNEXT_BRIDGE = {
-            "SITES": {"default": {"URL": site.url, "TITLE": "Test site", **service_account(site, user)}},
+            "SITES": {"default": {**default, **service_account(site, user)}},
             "TOKEN_KEYS": ["aGVyZSBpcyBhIGtleSBvZiB0aGlydHktdHdvIGJ5dGU="],
             # Every retry is due at once, so that no test has to wait.
             "WRITE_BACKOFF": (0.0, 0.0),
@@ -152,6 +153,8 @@ def meanwhile(site, write, act):
     arrived, answer = threading.Event(), threading.Event()
 
     def holds(request):
+        if request.method == "GET":
+            return False
         arrived.set()
         return answer.wait(10) and False
 
@@ -173,6 +176,11 @@ def meanwhile(site, write, act):
         thread.join(10)
         site.trouble_clear()
         write.refresh_from_db()
+
+
+def modified(site, doctype, name):
+    """A document's `modified`, as Frappe spells it."""
+    return str(site.document(doctype, name)["modified"])
 
 
 def writes_seen(site):

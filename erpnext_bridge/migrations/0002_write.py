@@ -34,7 +34,6 @@ class Migration(migrations.Migration):
                 ('document_key', models.CharField(blank=True, editable=False, help_text='The same for all writes to one document.', max_length=32)),
                 ('lane', models.CharField(blank=True, editable=False, help_text='Of a create: the same for all that may be sent together, and never at the same time.', max_length=32)),
                 ('batch', models.UUIDField(blank=True, editable=False, help_text='Of a create: the request that it was last sent with.', null=True)),
-                ('batch_position', models.PositiveSmallIntegerField(default=0, editable=False)),
                 ('key_strategy', models.CharField(blank=True, choices=[('marker', 'Tags that are created along'), ('field', 'A unique field of the DocType'), ('none', 'Nothing')], editable=False, max_length=10)),
                 ('lane_lock', models.CharField(blank=True, editable=False, max_length=32, null=True, unique=True)),
                 ('slot_lock', models.CharField(blank=True, editable=False, max_length=80, null=True, unique=True)),

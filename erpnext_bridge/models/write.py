@@ -27,11 +27,12 @@ settled, or uncertain, holds up those after it.
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterable
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 from urllib.parse import quote
 
 from django.conf import settings
@@ -42,6 +43,7 @@ from django.utils import timezone
 from erpnext_bridge.conf import get_settings
 from erpnext_bridge.errors import NotConnected
 from erpnext_bridge.identity import Identity
+from erpnext_bridge.payloads import Promised
 from erpnext_bridge.signals import write_changed
 
 if TYPE_CHECKING:
@@ -122,7 +124,7 @@ class DocumentWriteQuerySet(models.QuerySet["DocumentWrite"]):
         return self.filter(owner, site=identity.site)
 
 
-class DocumentWrite(models.Model):
+class DocumentWrite(Promised, models.Model):
     """One action on one document, to be delivered in the background."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -201,7 +203,6 @@ class DocumentWrite(models.Model):
         editable=False,
         help_text="Of a create: the request that it was last sent with.",
     )
-    batch_position = models.PositiveSmallIntegerField(default=0, editable=False)
     key_strategy = models.CharField(max_length=10, choices=KeyStrategy.choices, blank=True, editable=False)
     lane_lock = models.CharField(max_length=32, null=True, blank=True, unique=True, editable=False)
     slot_lock = models.CharField(max_length=80, null=True, blank=True, unique=True, editable=False)
@@ -301,6 +302,21 @@ class DocumentWrite(models.Model):
     def is_settled(self) -> bool:
         """Whether nothing more happens to it by itself."""
         return self.state in SETTLED
+
+    def wait(self, timeout: float = 60.0, *, poll: float = 0.1) -> Self:
+        """
+        Wait until the write is settled, and return it: for scripts and tests, outside of transactions.
+
+        TimeoutError when it is not after so many seconds. It only waits; a worker, or the sweep, delivers.
+        """
+        deadline = time.monotonic() + timeout
+        self.refresh_from_db()
+        while not self.is_settled:
+            if time.monotonic() >= deadline:
+                raise TimeoutError(f"{self} after {timeout:g} seconds. {self.last_error}".rstrip())
+            time.sleep(poll)
+            self.refresh_from_db()
+        return self
 
     @property
     def creates(self) -> bool:

@@ -27,7 +27,8 @@ def deliver_writes() -> list[DocumentWrite]:
 
 
 def _one_more(delivered: dict[Any, DocumentWrite]) -> DocumentWrite | None:
-    waiting = DocumentWrite.objects.filter(state__in=WAITING).exclude(pk__in=delivered)
+    waiting = DocumentWrite.objects.filter(state__in=WAITING, next_attempt_at__isnull=False)
+    waiting = waiting.exclude(pk__in=delivered)
     for pk in waiting.order_by("created_at").values_list("pk", flat=True):
         DocumentWrite.objects.filter(pk=pk).update(next_attempt_at=timezone.now())
         # Inside a TestCase nothing is ever committed; outside of one there is nothing to capture.
