@@ -46,7 +46,7 @@ def perform(pk: Any) -> DocumentWrite | None:
     to be called inside a transaction: nobody else would see that the write is taken, and a rollback would forget what
     ERPNext has done.
     """
-    found: DocumentWrite | None = None
+    pk, found = DocumentWrite._meta.pk.to_python(pk), None
     for _ in range(ROUNDS):
         delivery = take(pk)
         if delivery is None:
@@ -68,12 +68,17 @@ def perform_next(site: str | None = None) -> list[DocumentWrite]:
     return delivery.writes
 
 
-def drain(seconds: float, site: str | None = None) -> int:
-    """Deliver what is due until nothing is, or for so many seconds; return how many deliveries it took."""
-    deadline, count = time.monotonic() + seconds, 0
-    while time.monotonic() < deadline and perform_next(site):
-        count += 1
-    return count
+def drain(seconds: float, site: str | None = None) -> Any | None:
+    """
+    Deliver what is due, until nothing is or for so many seconds, and one at least.
+
+    Returns the key of the write that is next when the time is up, None when none can go.
+    """
+    deadline = time.monotonic() + seconds
+    while perform_next(site):
+        if time.monotonic() >= deadline:
+            return next_due(site)
+    return None
 
 
 def _deliver(delivery: Delivery) -> None:

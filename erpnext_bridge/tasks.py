@@ -35,7 +35,9 @@ BROKER_REST = 30.0
 def deliver(pk: str) -> None:
     """Deliver one write, if it is due, and then what else is, for some seconds."""
     writes.perform(pk)
-    writes.drain(min(DRAIN_SECONDS, get_settings().write_lease / 2))
+    following = writes.drain(min(DRAIN_SECONDS, get_settings().write_lease / 2))
+    if following is not None:
+        deliver.apply_async((str(following),), **_options())
 
 
 @shared_task(name="erpnext_bridge.sweep", ignore_result=True)  # type: ignore[untyped-decorator, no-untyped-call]
