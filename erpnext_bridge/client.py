@@ -181,11 +181,12 @@ class FrappeClient:
             "as_dict": None if as_dict else 0,
         }
         given = {key: value for key, value in params.items() if value is not None}
-        request = Request("GET", resource_path(doctype), as_query(given), credentials=self.credentials)
+        request = Request(
+            "GET", resource_path(doctype), as_query(given), credentials=self.credentials, asked=given
+        )
         if "/" in doctype or len(request.target) > MAX_TARGET:
-            return cast(
-                "Rows", self._read_by_post("frappe.client.get_list", {"doctype": doctype, **given}) or []
-            )
+            asked = {"doctype": doctype, **given}
+            return cast("Rows", self._read_by_post("frappe.client.get_list", asked) or [])
         return cast("Rows", self._exchange(request, "data"))
 
     def count(
@@ -209,7 +210,9 @@ class FrappeClient:
         }
         given = {key: value for key, value in params.items() if value is not None}
         path = "frappe.desk.reportview.get_count"
-        request = Request("GET", method_path(path), as_query(given), credentials=self.credentials)
+        request = Request(
+            "GET", method_path(path), as_query(given), credentials=self.credentials, asked=given
+        )
         if len(request.target) > MAX_TARGET:
             return int(self._read_by_post(path, given) or 0)
         return int(self._exchange(request, "message") or 0)
@@ -428,6 +431,7 @@ class FrappeClient:
             body=encode(params),
             credentials=self.credentials,
             idempotent=True,
+            asked=params,
         )
         return _result(self._exchange(request))
 

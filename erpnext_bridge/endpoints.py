@@ -43,6 +43,9 @@ def reporter(identity: Identity | None) -> Any:
             path=exchange.path,
             status=exchange.status,
             seconds=exchange.seconds,
+            received=exchange.received,
+            error=exchange.error,
+            arguments=exchange.asked,
             identity=identity,
         )
 

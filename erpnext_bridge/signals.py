@@ -1,7 +1,7 @@
 """
 What the app tells a project: signals, and the log lines that our own receivers make of them.
 
-No signal and no line carries a token, a key, a code, a query string or a body.
+No signal and no line carries a token, a key, a code or a body, and no line what was asked for.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import Any
 from django.dispatch import Signal, receiver
 
 logger = logging.getLogger("erpnext_bridge")
+requests_logger = logging.getLogger("erpnext_bridge.requests")
+"""One line for each request; its records carry the facts as attributes: `status`, `seconds`, `identity`…"""
 
 connected = Signal()
 """A user connected. Provides `connection`, and `replaced`: the ERPNext user it was for before, or ""."""
@@ -27,8 +29,10 @@ disconnected = Signal()
 
 request_sent = Signal()
 """
-A request to ERPNext is over. Provides `method`, `path` (without its query string), `status` (None when no
-answer came), `seconds`, and `identity` (None while a user is connecting).
+A request to ERPNext is over. Provides `method`, `path` (without its query string), `status` (None when no answer
+came), `seconds`, `received` (bytes of the answer, as they came), `error` (class of the error that ended it, or ""),
+`identity` (None while a user is connecting), and `arguments`: what a list was asked for (`fields`, `filters`,
+`order_by`…), as a mapping that is empty for every other request. It is sent in the thread and context of the request.
 """
 
 write_changed = Signal()
@@ -59,10 +63,24 @@ def log_disconnected(*, connection: Any, revoked: bool, **_: Any) -> None:
 
 
 @receiver(request_sent)
-def log_request_sent(
-    *, method: str, path: str, status: int | None, seconds: float, identity: Any, **_: Any
-) -> None:
-    logger.debug("%s %s: %s in %.0f ms as %s", method, path, status or "no answer", seconds * 1000, identity)
+def log_request_sent(*, status: int | None, seconds: float, identity: Any, **told: Any) -> None:
+    # The arguments of a list may quote what people wrote, so they stay out of the line.
+    level = logging.DEBUG if status is not None and status < 500 else logging.WARNING
+    if not requests_logger.isEnabledFor(level):
+        return
+    facts = {key: told[key] for key in ("method", "path", "received", "error")}
+    facts |= {"status": status, "seconds": seconds, "identity": str(identity) if identity else None}
+    requests_logger.log(
+        level,
+        "%s %s: %s in %.0f ms, %d bytes, as %s",
+        told["method"],
+        told["path"],
+        status or told["error"] or "no answer",
+        seconds * 1000,
+        told["received"],
+        identity or "nobody",
+        extra=facts,
+    )
 
 
 @receiver(write_changed)

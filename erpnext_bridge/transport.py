@@ -84,6 +84,8 @@ class Request:
     credentials: Credentials = field(default_factory=Anonymous)
     idempotent: bool = False
     """Whether sending a POST twice does no more than once; a GET always is."""
+    asked: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """What a list was asked for, to be told to `on_exchange`; of every other request nothing is told."""
 
     @property
     def target(self) -> str:
@@ -129,6 +131,8 @@ class Exchange:
     """Bytes of the answer, before decompression."""
     error: str
     """Class of the error that ended it, or ""."""
+    asked: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Fields, filters, order and limits of a list: for a developer's eyes, not for a log."""
 
 
 # requests lets a few of urllib3's errors through; its own are OSErrors.
@@ -440,7 +444,15 @@ class Transport:
             if on_exchange is not None:
                 seconds = time.monotonic() - started
                 on_exchange(
-                    Exchange(request.method, request.path, progress.status, seconds, progress.received, error)
+                    Exchange(
+                        request.method,
+                        request.path,
+                        progress.status,
+                        seconds,
+                        progress.received,
+                        error,
+                        request.asked,
+                    )
                 )
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from erpnext_bridge.client import MAX_INSERT_MANY, FrappeClient
 from erpnext_bridge.credentials import ApiKey
-from erpnext_bridge.errors import DocumentDoesNotExist
+from erpnext_bridge.errors import DocumentDoesNotExist, ValidationRefused
 from erpnext_bridge.sandbox import User, World
 
 PERMISSION = dict.fromkeys(("read", "write", "create", "delete", "report"), 1)
@@ -108,9 +108,16 @@ class OwnDocTypes:
             self.client.delete("DocType", raw["name"])
 
     def _empty(self, doctype: str) -> None:
+        """Delete all documents; one that others link to waits until they are gone."""
+
         def delete(name: str) -> None:
-            with suppress(DocumentDoesNotExist):
+            with suppress(DocumentDoesNotExist, ValidationRefused):
                 self.client.delete(doctype, name)
 
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(delete, self.names(doctype)))
+        left = self.names(doctype)
+        while left:
+            with ThreadPoolExecutor(4) as pool:
+                list(pool.map(delete, reversed(left)))
+            before, left = left, self.names(doctype)
+            if len(left) == len(before):
+                raise RuntimeError(f"{len(left)} documents of {doctype} cannot be deleted.")

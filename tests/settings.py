@@ -20,6 +20,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.sessions",
     "django.contrib.staticfiles",
+    "debug_toolbar",
     "erpnext_bridge",
     "tests.erp",
 ]

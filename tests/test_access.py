@@ -19,6 +19,7 @@ from erpnext_bridge.errors import (
     NeedsReconnect,
     NotConnected,
     SiteUnreachable,
+    TransientError,
     UnreadableAnswer,
 )
 from erpnext_bridge.identity import Identity
@@ -311,15 +312,54 @@ def test_a_site_that_tells_no_version_is_not_taken_for_any(erpnext):
 # What is told
 
 
-def test_each_request_is_told_with_its_identity_and_without_its_query(alice, site):
+def test_each_request_is_told_with_its_identity(alice, site):
     told = []
 
     def listen(**values):
-        told.append({key: values[key] for key in ("method", "path", "status", "identity")})
+        told.append(
+            {key: value for key, value in values.items() if key not in ("signal", "sender", "seconds")}
+        )
 
     signals.request_sent.connect(listen)
     try:
-        open_site(alice).client.list("User", filters=[["name", "=", "hidden"]])
+        rows = open_site(alice).client.list("User", filters=[["name", "=", "hidden"]])
+        open_site(alice).client.read("User", "alice@example.com")
     finally:
         signals.request_sent.disconnect(listen)
-    assert told == [{"method": "GET", "path": "/api/resource/User", "status": 200, "identity": alice}]
+    assert rows == []
+    listed, read = told
+    asked = listed.pop("arguments")
+    assert (asked["filters"], asked["limit_page_length"]) == ([["name", "=", "hidden"]], 0)
+    assert listed.pop("received") > 0
+    assert listed == {
+        "method": "GET", "path": "/api/resource/User", "status": 200, "error": "", "identity": alice,
+    }  # fmt: skip
+    assert read["arguments"] == {}
+
+
+def test_the_log_has_a_line_for_each_request_and_not_what_was_asked(alice, site, caplog):
+    caplog.set_level("DEBUG", "erpnext_bridge.requests")
+    open_site(alice).client.list("User", filters=[["name", "=", "hidden"]])
+    site.trouble("unavailable")
+    with pytest.raises(TransientError):
+        open_site(alice).client.ping()
+    site.trouble("drop_before", times=None)
+    with pytest.raises(TransientError):
+        open_site(alice).client.ping()
+    records = [record for record in caplog.records if record.name == "erpnext_bridge.requests"]
+    assert [(record.levelname, record.status) for record in records] == [
+        ("DEBUG", 200),
+        ("WARNING", 503),
+        ("WARNING", None),
+    ]
+    line = records[0].getMessage()
+    assert line.startswith("GET /api/resource/User: 200 in ")
+    assert line.endswith(f"as {alice}")
+    assert "SiteUnreachable" in records[2].getMessage()
+    assert (records[0].method, records[0].path, records[0].identity) == (
+        "GET",
+        "/api/resource/User",
+        str(alice),
+    )
+    assert records[0].seconds > 0
+    assert "hidden" not in caplog.text
