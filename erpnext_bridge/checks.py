@@ -169,7 +169,7 @@ def _check_key(which: str, key: str) -> Iterator[CheckMessage]:
 
 
 def _check_times(bridge: BridgeSettings) -> Iterator[CheckMessage]:
-    for name in ("refresh_margin", "state_ttl"):
+    for name in ("refresh_margin", "state_ttl", "metadata_ttl"):
         value = getattr(bridge, name)
         if not _are_seconds(value):
             yield Error(

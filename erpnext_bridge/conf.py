@@ -99,6 +99,8 @@ class BridgeSettings:
     """`MAX_BRANCHES`: list requests that one nested OR may become."""
     max_members: int = 5000
     """`MAX_MEMBERS`: names that one inner query may put into an `in` filter."""
+    metadata_ttl: float = 300.0
+    """`METADATA_TTL`: seconds for which `sites` believes what a DocType consists of."""
     refresh_margin: float = 60.0
     """`REFRESH_MARGIN`: seconds before its expiry at which an access token is refreshed."""
     refresh_idle: float | None = 7 * 86400.0
