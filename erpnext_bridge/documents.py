@@ -18,8 +18,8 @@ table is ever made for any.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 from zoneinfo import ZoneInfo
@@ -29,11 +29,12 @@ from django.db.models.base import ModelBase
 from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
 from django.utils.timezone import is_aware, make_aware
 
-from erpnext_bridge import payloads, values
+from erpnext_bridge import payloads, saving, values
 from erpnext_bridge.access import SiteAccess, open_site
+from erpnext_bridge.actions import Actions
+from erpnext_bridge.children import KnownRows, ParentField, TableEdit, child_tables
 from erpnext_bridge.conf import DEFAULT_SITE
-from erpnext_bridge.errors import Conflict, NotConnected, PermissionRefused, UnsupportedQuery
-from erpnext_bridge.fields import LinkField
+from erpnext_bridge.errors import NotConnected, PermissionRefused, UnsupportedQuery
 from erpnext_bridge.identity import Identity, acting_as, ambient_identity
 from erpnext_bridge.query import ErpManager
 
@@ -41,11 +42,6 @@ if TYPE_CHECKING:
     from erpnext_bridge.models import DocumentWrite
 
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-
-_SET_BY_FRAPPE = frozenset({"name", "owner", "creation", "modified", "modified_by", "docstatus", "idx"})
-"""Columns that a client cannot write as values (frappe/model/document.py sets them)."""
-
-_SET_ON_CHILDREN = _SET_BY_FRAPPE | {"parent", "parenttype", "parentfield"}
 
 
 class Docstatus(models.IntegerChoices):
@@ -119,7 +115,7 @@ def _child_attrs(name: str, parent: Any, fieldname: str | None, related_name: st
     parent_doctype = getattr(parent, "doctype", None)
     if parent_doctype is None:
         raise TypeError(f"{name}: parent must be a Document class, defined before its child rows.")
-    link = LinkField(
+    link = ParentField(
         parent,
         related_name=related_name or fieldname,
         db_column="parent",
@@ -158,8 +154,10 @@ class BaseDocument(models.Model, metaclass=DocumentBase):
 
     erp_identity: Identity | None = None
     """Whose rights this instance is read and saved with."""
+    _never_sent: ClassVar[frozenset[str]] = saving.SET_BY_FRAPPE
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._loaded: dict[str, Any] = {}
         super().__init__(*args, **kwargs)
         if not args:
             # Not from a row, which knows whose it is.
@@ -226,34 +224,111 @@ class BaseDocument(models.Model, metaclass=DocumentBase):
             instance._fill_children(row, zone)
         return instance
 
-    _loaded: dict[str, Any]
+    def changes(self) -> dict[str, Any]:
+        """Return the fields that differ from what was read, by fieldname."""
+        return {
+            values.column_of(field): values.to_payload(field, self.__dict__[field.attname])
+            for field in self._meta.concrete_fields
+            if field.column not in self._never_sent and self._is_changed(field.attname)
+        }
+
     _read_zone: ZoneInfo
     _prefetched_objects_cache: dict[str, Any]
 
+    def _is_changed(self, attname: str) -> bool:
+        value = self.__dict__.get(attname, models.DEFERRED)
+        return value is not models.DEFERRED and value != self._loaded.get(attname, models.DEFERRED)
+
     def _remember(self, attnames: Iterable[str]) -> None:
         """Keep these values as they are at ERPNext, so that saving sends only what changed."""
-        if "_loaded" not in self.__dict__:
-            self._loaded = {}
         for attname in attnames:
-            value = self.__dict__[attname]
-            # Only the value of a JSON field can change in place.
-            self._loaded[attname] = deepcopy(value) if isinstance(value, list | dict) else value
+            self._loaded[attname] = _frozen(self.__dict__[attname])
 
-    def _fill_children(self, row: Mapping[str, Any], zone: ZoneInfo) -> None:
+    def _absorb(self, row: Mapping[str, Any], zone: ZoneInfo, sent: set[str] | None) -> None:
+        """
+        Take over a row as ERPNext answered it, with what it filled in.
+
+        What changed here and was not among the fields `sent` (None: all were) stays as it is, to be saved later.
+        """
+        self._read_zone = zone
+        for attname, column, decode in _decoders(type(self), zone):
+            # Frappe leaves out what is NULL (frappe/utils/response.py): what is missing is empty.
+            value = decode(row.get(column))
+            if sent is None or column in sent or not self._is_changed(attname):
+                setattr(self, attname, value)
+            self._loaded[attname] = _frozen(value)
+
+    def _fill_children(
+        self, row: Mapping[str, Any], zone: ZoneInfo, known: Mapping[str, KnownRows] | None = None
+    ) -> None:
         for accessor, child in child_tables(type(self)).items():
             if child.parent_fieldname not in row:
                 continue
             decoders = _decoders(child, zone)
-            rows = row[child.parent_fieldname]
-            children = [child.from_wire(each, decoders, self.erp_identity, zone) for each in rows]
-            _cache_children(self, accessor, sorted(children, key=lambda each: each.idx))
+            instances = (known or {}).get(accessor) or KnownRows()
+            rows = sorted(row[child.parent_fieldname], key=lambda each: int(each.get("idx") or 0))
+            children = []
+            for each in rows:
+                instance, sent = instances.take(str(each["name"]))
+                if instance is None:
+                    instance = child.from_wire(each, decoders, self.erp_identity, zone)
+                else:
+                    instance._absorb(each, zone, sent)
+                    instance._state.adding = False
+                instance._meta.get_field("parent").set_cached_value(instance, self)
+                children.append(instance)
+            _cache_children(self, accessor, children)
+
+    # Payloads.
+
+    def _given(self) -> dict[str, Any]:
+        """Return the fields that were given; what is left empty gets ERPNext's own default."""
+        skip = self._never_sent
+        links = [
+            field for field in self._meta.concrete_fields if field.is_relation and field.column not in skip
+        ]
+        self._prepare_related_fields_for_save("save", links)  # type: ignore[attr-defined]
+        return {
+            values.column_of(field): values.to_payload(field, value)
+            for field in self._meta.concrete_fields
+            if field.column not in skip
+            and (value := getattr(self, field.attname)) is not None
+            and (value or value != field.get_default())
+        }
+
+    # Whose rights.
+
+    def _identity(self) -> Identity:
+        identity = self.erp_identity or ambient_identity(self._site())
+        if identity is None:
+            raise NotConnected(
+                f"This {type(self).__name__} acts as nobody. Build it inside acting_as(user), "
+                "or read it with for_user(request.user)."
+            )
+        return identity
+
+    def _access(self) -> SiteAccess:
+        self.erp_identity = self._identity()
+        return open_site(self.erp_identity)
+
+    def _zone(self) -> ZoneInfo:
+        return self.__dict__.get("_read_zone") or open_site(self._identity()).facts.time_zone
+
+    def _save_table(self, *args: Any, **kwargs: Any) -> Any:
+        # Where Django's deserializers get to, past save().
+        raise UnsupportedQuery(
+            f"A fixture cannot be loaded into ERPNext. Create its {self.doctype} documents with bulk_create()."
+        )
 
 
-class Document(BaseDocument):
+class Document(Actions, BaseDocument):
     """A document of a DocType. Instances act with the rights they were read with."""
 
     class Meta:
         abstract = True
+
+    _staged: saving.Tables | None = None
+    """Edits of rows that wait for the end of edit()."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         tables = child_tables(type(self)) if kwargs else {}
@@ -271,12 +346,25 @@ class Document(BaseDocument):
         using: str | None = None,
         update_fields: Any = None,
     ) -> None:
+        """
+        Create the document, or send the fields and the rows of it that changed, in one request.
+
+        `update_fields` may name fields, and tables by what their rows are called here ("items"). Raises Conflict
+        when somebody else saved it since it was read, and ValidationRefused with ERPNext's messages when ERPNext
+        does not take it.
+        """
         _refuse_database(using)
         if force_update if self._state.adding else force_insert:
             raise UnsupportedQuery(
                 "force_insert is for new documents, force_update for those that were read. Leave them out."
             )
-        super().save(force_insert=force_insert, force_update=force_update, update_fields=update_fields)
+        self._prepare_related_fields_for_save("save")  # type: ignore[attr-defined]
+        if update_fields is not None:
+            update_fields = frozenset(update_fields)
+            self._check_update_fields(update_fields)
+            if not update_fields:
+                return
+        self.save_base(force_insert=force_insert, force_update=force_update, update_fields=update_fields)
 
     save.alters_data = True  # type: ignore[attr-defined]
 
@@ -288,30 +376,53 @@ class Document(BaseDocument):
         using: str | None = None,
         update_fields: Any = None,
     ) -> None:
-        """
-        Create the document, or send the fields that changed.
-
-        Raises Conflict when somebody else saved it since it was read, and ValidationRefused with ERPNext's messages
-        when ERPNext does not take it.
-        """
-        created = self._state.adding
-        sender = type(self)
-        signal = {
-            "sender": sender,
-            "instance": self,
-            "raw": raw,
-            "using": using,
-            "update_fields": update_fields,
-        }
-        pre_save.send(**signal)
-        access = self._access()
-        if created:
-            self._take(access.client.create(self.doctype, self._wire(self.creation_payload())), access)
-        else:
-            self._send_changes(access, update_fields)
-        post_save.send(created=created, **signal)
+        if self._staged is not None:
+            return
+        self._send({}, raw=raw, update_fields=update_fields)
 
     save_base.alters_data = True  # type: ignore[attr-defined]
+
+    @classmethod
+    def load(cls) -> Self:
+        """Return the one document of a Single DocType."""
+        if not cls.is_single:
+            raise TypeError(f"There are many documents of {cls.doctype}. Use objects.get().")
+        return cls.objects.get()
+
+    @contextmanager
+    def edit(self) -> Iterator[Self]:
+        """
+        Send everything that is done to the document and its rows inside the block as one request, at its end.
+
+        Saves and deletes of rows, `items.create()` and its like, and save() wait; an exception drops them.
+        """
+        if self._staged is not None:
+            yield self
+            return
+        staged = self._staged = {}
+        try:
+            yield self
+        finally:
+            self._staged = None
+        self._send(staged)
+
+    def edit_rows(self, model: type[models.Model], change: Callable[[TableEdit], Any]) -> None:
+        """Let `change` edit the table of these rows, and send it now or at the end of edit()."""
+        tables = child_tables(type(self))
+        accessor = next(name for name, each in tables.items() if issubclass(model, each))
+        if self._staged is not None:
+            change(self._staged.setdefault(accessor, TableEdit()))
+            return
+        if self._state.adding:
+            raise ValueError(
+                f"This {self.doctype} is not saved yet. Give its rows to the constructor, or write both inside edit()."
+            )
+        edit = TableEdit()
+        change(edit)
+        with saving.row_signals({accessor: edit}):
+            saving.change(self, changed={}, tables={accessor: edit})
+
+    edit_rows.alters_data = True  # type: ignore[attr-defined]
 
     def delete(self, using: str | None = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]:
         """Delete the document at ERPNext, which refuses it while others link to it."""
@@ -323,25 +434,51 @@ class Document(BaseDocument):
 
     delete.alters_data = True  # type: ignore[attr-defined]
 
-    def submit(self) -> None:
-        """Submit the document: its values are final from then on."""
-        access = self._access()
-        self._take(access.client.submit(self.doctype, self.name), access)
+    def _send(self, staged: saving.Tables, *, raw: bool = False, update_fields: Any = None) -> None:
+        created = self._state.adding
+        signal = {
+            "sender": type(self),
+            "instance": self,
+            "raw": raw,
+            "using": None,
+            "update_fields": update_fields,
+        }
+        pre_save.send(**signal)
+        tables = saving.merged(staged, saving.changed_rows(self))
+        changed = {} if created else self.changes()
+        if update_fields is not None:
+            tables = {name: edit for name, edit in tables.items() if name in update_fields}
+            chosen = {values.column_of(field) for field in self._fields_of(update_fields)}
+            changed = {column: value for column, value in changed.items() if column in chosen}
+        with saving.row_signals(tables):
+            if created:
+                self._refuse_new_single()
+                saving.create(self, tables)
+            else:
+                saving.change(self, changed=changed, tables=tables)
+        post_save.send(created=created, **signal)
 
-    submit.alters_data = True  # type: ignore[attr-defined]
+    def _refuse_new_single(self) -> None:
+        if self.is_single:
+            raise UnsupportedQuery(
+                f"ERPNext has a {self.doctype} already. Read it with load(), and change it."
+            )
 
-    def cancel(self) -> None:
-        """Cancel the submitted document."""
-        access = self._access()
-        self._take(access.client.cancel(self.doctype, self.name), access)
+    def _fields_of(self, names: Iterable[str]) -> list[Any]:
+        return [field for field in self._meta.concrete_fields if {field.name, field.attname} & set(names)]
 
-    cancel.alters_data = True  # type: ignore[attr-defined]
-
-    def call(self, method: str, **arguments: Any) -> Any:
-        """Call a whitelisted method of the document and return its answer."""
-        return self._access().client.call_document(self.doctype, self.name, method, **self._wire(arguments))
-
-    call.alters_data = True  # type: ignore[attr-defined]
+    def _check_update_fields(self, names: frozenset[str]) -> None:
+        known = {
+            name
+            for field in self._fields_of(names)
+            if not field.primary_key
+            for name in (field.name, field.attname)
+        }
+        unknown = names - known - child_tables(type(self)).keys()
+        if unknown:
+            raise ValueError(
+                f"{self._meta.object_name} has no such fields or tables to save: {', '.join(sorted(unknown))}."
+            )
 
     # Writing in the background.
 
@@ -357,6 +494,10 @@ class Document(BaseDocument):
         if submit:
             raise UnsupportedQuery(
                 "save_later(submit=True) is for new documents. Save it, then call submit_later()."
+            )
+        if saving.changed_rows(self):
+            raise UnsupportedQuery(
+                "Rows that were read are saved now, with save(): save_later() would lose their changes."
             )
         return self._later("update", user, payload=self.changes(), base_modified=self._base_modified() or "")
 
@@ -390,23 +531,13 @@ class Document(BaseDocument):
 
     def creation_payload(self) -> dict[str, Any]:
         """Return the fields of a new document by fieldname, with its child rows."""
-        payload = _payload(self, _SET_BY_FRAPPE)
+        payload = self._given()
         if self.name:
             payload["name"] = self.name
         tables = child_tables(type(self))
         for accessor, rows in self._new_rows.items():
-            payload[tables[accessor].parent_fieldname] = [_row_payload(row) for row in rows]
+            payload[tables[accessor].parent_fieldname] = [saving.row_payload(row) for row in rows]
         return payload
-
-    def changes(self) -> dict[str, Any]:
-        """Return the fields that differ from what was read, by fieldname."""
-        return {
-            values.column_of(field): values.to_payload(field, value)
-            for field in self._meta.concrete_fields
-            if field.column not in _SET_BY_FRAPPE
-            and (value := self.__dict__.get(field.attname, models.DEFERRED)) is not models.DEFERRED
-            and value != self._loaded.get(field.attname, models.DEFERRED)
-        }
 
     def _wire(self, payload: Mapping[str, Any]) -> dict[str, Any]:
         return payloads.decode(payloads.encode(payload), self._zone)
@@ -423,57 +554,15 @@ class Document(BaseDocument):
         aware = moment if is_aware(moment) else make_aware(moment)
         return str(aware.astimezone(self._zone()).replace(tzinfo=None))
 
-    def _send_changes(self, access: SiteAccess, update_fields: Any) -> None:
-        changed = self.changes()
-        if update_fields is not None:
-            chosen = {values.column_of(self._meta.get_field(name)) for name in update_fields}
-            changed = {column: value for column, value in changed.items() if column in chosen}
-        if not changed:
-            return
-        modified = self._base_modified()
-        if modified is not None:
-            changed["modified"] = modified
-        try:
-            answer = access.client.update(self.doctype, self.name, self._wire(changed))
-        except Conflict as conflict:
-            conflict.document = type(self)._every.acting_as(self._identity()).get(pk=self.name)
-            raise
-        self._take(answer, access)
+    def _is_as_read(self, fresh: Mapping[str, Any]) -> bool:
+        return self._base_modified() in (None, fresh["modified"])
 
-    def _take(self, answer: Any, access: SiteAccess) -> None:
-        """Take over the document as ERPNext answered it, with what it filled in."""
-        if not isinstance(answer, Mapping):
-            return
-        zone = self._read_zone = access.facts.time_zone
-        # Frappe leaves out what is NULL (frappe/utils/response.py): what is missing is empty.
-        taken = [
-            (attname, decode(answer.get(column))) for attname, column, decode in _decoders(type(self), zone)
-        ]
-        for attname, value in taken:
-            setattr(self, attname, value)
-        self._state.adding = False
-        self._new_rows = {}
-        self._remember(attname for attname, _ in taken)
-        self._prefetched_objects_cache = {}
-        self._fill_children(answer, zone)
+    def _read_fresh(self) -> Self:
+        return type(self)._every.acting_as(self._identity()).get(pk=self.name)
 
-    # Whose rights.
-
-    def _identity(self) -> Identity:
-        identity = self.erp_identity or ambient_identity(self._site())
-        if identity is None:
-            raise NotConnected(
-                f"This {type(self).__name__} acts as nobody. Build it inside acting_as(user), "
-                "or read it with for_user(request.user)."
-            )
-        return identity
-
-    def _access(self) -> SiteAccess:
-        self.erp_identity = self._identity()
-        return open_site(self.erp_identity)
-
-    def _zone(self) -> ZoneInfo:
-        return self.__dict__.get("_read_zone") or open_site(self._identity()).facts.time_zone
+    def _from_fresh(self, fresh: Mapping[str, Any]) -> Self:
+        zone = self._access().facts.time_zone
+        return type(self).from_wire(fresh, _decoders(type(self), zone), self.erp_identity, zone)
 
 
 class ChildDocument(BaseDocument):
@@ -491,11 +580,82 @@ class ChildDocument(BaseDocument):
         abstract = True
         ordering = ["idx"]
 
-    def save_base(self, *args: Any, **kwargs: Any) -> None:
-        raise UnsupportedQuery(f"A row of {self.parent_doctype} is saved with its document. Save that one.")
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.unknown: dict[str, Any] = {}
+        """Fields of a new row that the class does not declare, by fieldname."""
+        super().__init__(*args, **kwargs)
 
-    def delete(self, *args: Any, **kwargs: Any) -> Any:
-        raise UnsupportedQuery(f"A row of {self.parent_doctype} is deleted with its document.")
+    _never_sent: ClassVar[frozenset[str]] = saving.SET_BY_FRAPPE | {"parent", "parenttype", "parentfield"}
+
+    def save(
+        self,
+        *,
+        force_insert: Any = False,
+        force_update: bool = False,
+        using: str | None = None,
+        update_fields: Any = None,
+    ) -> None:
+        """
+        Append the row to its document's table, or send what changed of it: the whole table goes as one request.
+
+        Raises Conflict when the document, or the row where it was read alone, changed since it was read.
+        """
+        _refuse_database(using)
+        columns = None if update_fields is None else frozenset(map(self._column, update_fields))
+        self._edit(lambda edit: edit.save(self, columns=columns))
+
+    save.alters_data = True  # type: ignore[attr-defined]
+
+    def delete(self, using: str | None = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]:
+        """Delete the row from its document's table."""
+        _refuse_database(using)
+        self._edit(lambda edit: edit.remove(self))
+        return 1, {self._meta.label: 1}
+
+    delete.alters_data = True  # type: ignore[attr-defined]
+
+    def row_payload(self) -> dict[str, Any]:
+        """Return the fields of a new row by fieldname."""
+        return self._given() | self.unknown
+
+    def is_moved(self) -> bool:
+        """Return whether `idx` names another place than the row was read at."""
+        return self._is_changed("idx") and self.idx > 0
+
+    def _column(self, name: str) -> str:
+        return values.column_of(self._meta.get_field(name))
+
+    def _document(self) -> Any:
+        """Return the document that the row is in; one that was not read yet has nothing but its name."""
+        field: Any = self._meta.get_field("parent")
+        document = field.get_cached_value(self, default=None)
+        if document is not None:
+            return document
+        if not self.parent_id:  # type: ignore[attr-defined]
+            raise ValueError(
+                f"This {self.doctype} is in no document. Give it parent=…, or use {self.parent_fieldname}.create()."
+            )
+        document = field.related_model.from_db(None, ["name"], [self.parent_id])  # type: ignore[attr-defined]
+        document.erp_identity = self._identity()
+        document._remember(["name"])
+        return document
+
+    def _edit(self, change: Callable[[TableEdit], Any]) -> None:
+        field: Any = self._meta.get_field("parent")
+        is_alone = not field.is_cached(self)
+        self._document().edit_rows(type(self), change)
+        if is_alone and field.is_cached(self):
+            # Rows of one document that were read alone do not know of each other: each is compared as it was read.
+            field.delete_cached_value(self)
+
+    def _is_as_read(self, fresh: Mapping[str, Any]) -> bool:
+        """Return whether the row at ERPNext has the values that it was read with."""
+        zone = self._zone()
+        return all(
+            self._loaded[attname] == decode(fresh.get(column))
+            for attname, column, decode in _decoders(type(self), zone)
+            if attname in self._loaded and column not in ("modified", "modified_by", "idx")
+        )
 
 
 def _refuse_database(alias: str | None) -> None:
@@ -505,13 +665,9 @@ def _refuse_database(alias: str | None) -> None:
         )
 
 
-def child_tables(model: type[models.Model]) -> dict[str, type[ChildDocument]]:
-    """Return the accessor of each declared Table field, by which it is mostly called, → model of its rows."""
-    return {
-        str(relation.get_accessor_name()): child
-        for relation in model._meta.related_objects
-        if issubclass(child := relation.related_model, ChildDocument) and relation.field.name == "parent"
-    }
+def _frozen(value: Any) -> Any:
+    # Only the value of a JSON field can change in place.
+    return deepcopy(value) if isinstance(value, list | dict) else value
 
 
 def _decoders(model: type[models.Model], zone: ZoneInfo) -> list[tuple[str, str, Callable[[Any], Any]]]:
@@ -519,25 +675,6 @@ def _decoders(model: type[models.Model], zone: ZoneInfo) -> list[tuple[str, str,
         (field.attname, values.column_of(field), values.decoder(field, zone))
         for field in model._meta.concrete_fields
     ]
-
-
-def _payload(instance: BaseDocument, skip: frozenset[str]) -> dict[str, Any]:
-    """Return the fields that were given; what is left empty gets ERPNext's own default."""
-    links = [
-        field for field in instance._meta.concrete_fields if field.is_relation and field.column not in skip
-    ]
-    instance._prepare_related_fields_for_save("save", links)  # type: ignore[attr-defined]
-    return {
-        values.column_of(field): values.to_payload(field, value)
-        for field in instance._meta.concrete_fields
-        if field.column not in skip
-        and (value := getattr(instance, field.attname)) is not None
-        and (value or value != field.get_default())
-    }
-
-
-def _row_payload(row: Any) -> dict[str, Any]:
-    return _payload(row, _SET_ON_CHILDREN) if isinstance(row, ChildDocument) else dict(row)
 
 
 def _cache_children(document: BaseDocument, accessor: str, rows: list[Any]) -> None:

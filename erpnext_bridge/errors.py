@@ -16,11 +16,13 @@ ERPNextBridgeError                    everything below
 ├── TransientError                    try again later; look first if `sent` and the request was a write
 │   ├── SiteUnreachable               no answer, or only a part of one
 │   └── SiteBusy                      ERPNext, or the proxy before it, asked to come back later
+├── BulkError                         some of many writes were not done: look at its `failed`
 └── UnreadableAnswer                  something else than ERPNext's API answered: a person checks the site's URL
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist
@@ -165,6 +167,23 @@ class SiteUnreachable(TransientError):
 
 class SiteBusy(TransientError):
     """The site answered that it cannot serve the request now."""
+
+
+class BulkError(ERPNextBridgeError):
+    """Of many writes some were not done; those that were done stay."""
+
+    def __init__(
+        self,
+        *messages: str,
+        ok: Sequence[Any] = (),
+        failed: Sequence[tuple[Any, ERPNextBridgeError]] = (),
+        **request: Any,
+    ) -> None:
+        super().__init__(*messages, **request)
+        self.ok = list(ok)
+        """The documents that were written."""
+        self.failed = list(failed)
+        """Each document that was not, and why: ERPNext's refusal, or the error that ended the run before its turn."""
 
 
 class UnreadableAnswer(ERPNextBridgeError):

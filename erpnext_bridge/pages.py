@@ -10,6 +10,7 @@ from django.shortcuts import render
 
 from erpnext_bridge.errors import (
     AuthenticationRefused,
+    BulkError,
     Conflict,
     DocumentDoesNotExist,
     DuplicateDocument,
@@ -80,6 +81,12 @@ PAGES: dict[type[ERPNextBridgeError], ErrorPage | None] = {
     SiteBusy: ErrorPage(503, "ERPNext is busy", TRY_AGAIN),
     SiteUnreachable: ErrorPage(503, "ERPNext does not answer", TRY_AGAIN),
     TransientError: ErrorPage(503, "ERPNext cannot answer now", TRY_AGAIN),
+    BulkError: ErrorPage(
+        409,
+        "Not all of it could be done",
+        "What was done stays. Look at what is left, and repeat it.",
+        quotes=True,
+    ),
     UnreadableAnswer: NOT_ERPNEXT,
 }
 

@@ -14,17 +14,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 from weakref import ref
 
-from django.core.exceptions import FieldError, ObjectDoesNotExist
+from django.core.exceptions import FieldError
 from django.db import DEFAULT_DB_ALIAS, models
-from django.db.models.query import ModelIterable, QuerySet
+from django.db.models.query import ModelIterable
 from django.db.models.sql import Query
-from django.db.models.utils import resolve_callables
 
 from erpnext_bridge.access import SiteAccess, open_site
+from erpnext_bridge.bulk import WritingQuerySet
 from erpnext_bridge.compiler import Compiled, Compiler
 from erpnext_bridge.conf import DEFAULT_SITE, get_settings
 from erpnext_bridge.dialects import dialect_for
-from erpnext_bridge.errors import DuplicateDocument, NotConnected, UnsupportedQuery
+from erpnext_bridge.errors import NotConnected, UnsupportedQuery
 from erpnext_bridge.explaining import explain_selection
 from erpnext_bridge.identity import Identity, acting_as, ambient_identity
 from erpnext_bridge.plan import Selection
@@ -237,14 +237,13 @@ def _with_own_rights(mode: Any) -> Any:
     )
 
 
-class ErpQuerySet(QuerySet[_D]):
+class ErpQuerySet(WritingQuerySet[_D]):
     """A lazy set of documents at ERPNext. Methods that Frappe cannot answer raise UnsupportedQuery."""
 
     query: ErpQuery
     _hints: dict[str, Any]
     _fields: tuple[str, ...] | None
     _prefetch_related_lookups: tuple[Any, ...]
-    _extract_model_params: Callable[..., dict[str, Any]]
     _chain: Callable[[], Self]
 
     def __init__(
@@ -327,43 +326,6 @@ class ErpQuerySet(QuerySet[_D]):
         async for each in super(ErpQuerySet, queryset).aiterator(chunk_size):
             yield each
 
-    # What is written.
-
-    def create(self, **kwargs: Any) -> _D:
-        """Create a document with the rights of this queryset."""
-        document = self.model(**kwargs)
-        document.erp_identity = self.query.identity  # type: ignore[attr-defined]
-        document.save(force_insert=True)
-        return document
-
-    def get_or_create(self, defaults: Any = None, **kwargs: Any) -> tuple[_D, bool]:
-        """Return the document and whether it was created."""
-        try:
-            return self.get(**kwargs), False
-        except ObjectDoesNotExist:
-            values = self._extract_model_params(defaults, **kwargs)
-        try:
-            return self.create(**dict(resolve_callables(values))), True
-        except DuplicateDocument:
-            found = self.filter(**kwargs).first()
-            if found is None:
-                raise
-            return found, False
-
-    def update_or_create(
-        self, defaults: Any = None, create_defaults: Any = None, **kwargs: Any
-    ) -> tuple[_D, bool]:
-        """Save these values, and return the document and whether it was created; Conflict when it just changed."""
-        defaults = defaults or {}
-        document, created = self.get_or_create(
-            defaults if create_defaults is None else create_defaults, **kwargs
-        )
-        if not created:
-            for name, value in resolve_callables(defaults):
-                setattr(document, name, value)
-            document.save()
-        return document, created
-
     # What Frappe cannot do.
 
     def annotate(self, *args: Any, **kwargs: Any) -> NoReturn:
@@ -405,25 +367,8 @@ class ErpQuerySet(QuerySet[_D]):
             self._refuse("using", "Name the site: for_user(user, site='…').")
         return self._chain()
 
-    def update(self, **kwargs: Any) -> NoReturn:
-        self._refuse("update", "Save the documents one by one, so that ERPNext validates each.")
-
-    def delete(self) -> NoReturn:
-        self._refuse("delete", "Delete the documents one by one, so that ERPNext checks what links to each.")
-
-    def bulk_create(self, *args: Any, **kwargs: Any) -> NoReturn:
-        self._refuse("bulk_create", "Save the documents one by one, or create them in the background.")
-
-    def bulk_update(self, *args: Any, **kwargs: Any) -> NoReturn:
-        self._refuse("bulk_update", "Save the documents one by one.")
-
     async def aaggregate(self, *args: Any, **kwargs: Any) -> NoReturn:
         self._refuse("aggregate", "Use acount(), or sum the values in Python.")
-
-    _writer: Any
-    for _writer in (create, get_or_create, update_or_create, update, delete, bulk_create, bulk_update):
-        _writer.alters_data = True
-    del _writer
 
     def _refuse(self, name: str, way_out: str) -> NoReturn:
         raise UnsupportedQuery(f"{name}() is not supported for documents of ERPNext. {way_out}")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from erpnext_bridge.identity import Identity, acting_as
 from erpnext_bridge.sandbox import Sandbox, User, World
+from tests.erp.models import Lead
 from tests.erp_browser import ErpBrowser
 
 REDIRECT_URI = "http://testserver/erpnext/callback/"
@@ -62,3 +64,16 @@ def connection(connect, user):
     """Alice's healthy connection, made as she would make it."""
     connect(user)
     return user.erpnext_connections.get()
+
+
+@pytest.fixture(params=[15, 16], ids=["v15", "v16"])
+def erp(request, settings):
+    """A fresh demo world; the code under test acts as its service account, which is Alice."""
+    with Sandbox(version=request.param) as sandbox:
+        key, secret = sandbox.api_key("alice@example.com")
+        site = {"URL": sandbox.url, "API_KEY": key, "API_SECRET": secret}
+        settings.ERPNEXT_BRIDGE = {"SITES": {"default": site}, "TOKEN_KEYS": ["k" * 40]}
+        with acting_as(Identity.service()):
+            Lead.objects.exists()
+            sandbox.requests.clear()
+            yield sandbox
