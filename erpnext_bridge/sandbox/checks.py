@@ -111,7 +111,7 @@ def check_values(ctx: Context, doc: Document) -> None:
 
 
 def check_mandatory(ctx: Context, doc: Document) -> None:
-    missing = [one for part in (doc, *doc.child_rows()) for one in _missing(part)]
+    missing = [one for part in (doc, *doc.child_rows()) for one in _missing(ctx, part)]
     for _, message in missing:
         errors.msgprint(ctx, message)
     if missing:
@@ -119,12 +119,13 @@ def check_mandatory(ctx: Context, doc: Document) -> None:
         raise errors.MandatoryError(f"[{doc.doctype}, {doc.name}]: {names}")
 
 
-def _missing(doc: Document) -> list[tuple[str, str]]:
+def _missing(ctx: Context, doc: Document) -> list[tuple[str, str]]:
     found = []
     for df in doc.meta.mandatory:
         if df.is_table:
             if not doc.rows(df.fieldname):
-                found.append((df.fieldname, f"Error: Data missing in table: {df.label}"))
+                colon = ":" if ctx.version < 16 else ""
+                found.append((df.fieldname, f"Error: Data missing in table{colon} {df.label}"))
         elif not _has_content(df, doc.get(df.fieldname)):
             found.append((df.fieldname, _missing_message(doc, df)))
     return found
@@ -170,6 +171,9 @@ def _check_url(ctx: Context, df: DocField, text: str) -> None:
 
 
 def _check_phone(ctx: Context, df: DocField, text: str) -> None:
+    if re.match(r"\s*\(?\d[\d\s()-]+$", text):
+        message = f"Please select a country code for field <strong>{df.fieldname}</strong>."
+        errors.throw(ctx, message, errors.InvalidPhoneNumberError, title="Country Code Required")
     if not _PHONE.match(text):
         message = (
             f"Phone Number <strong>{text}</strong> set in field <strong>{df.fieldname}</strong> is not valid."

@@ -215,8 +215,7 @@ def get_password(ctx: Context, doctype: Any, name: Any, fieldname: Any) -> Any:
 def only_for(ctx: Context, role: str) -> None:
     if role in permissions.roles_of(ctx, ctx.user) or ctx.user == permissions.ADMINISTRATOR:
         return
-    message = f"This action is only allowed for <strong>{role}</strong>"
-    errors.throw(ctx, message, errors.PermissionError, title="Insufficient Permissions")
+    raise errors.PermissionError
 
 
 def cacheable(ctx: Context, text: str) -> None:

@@ -23,6 +23,9 @@ def apply(ctx: WebContext) -> None:
     parts = ctx.headers.get("Authorization", "").split(" ")
     if len(parts) != 2:
         return
+    if ctx.version >= 16 and ctx.request_method == "OPTIONS":
+        # Without a session 16 signs nobody in.
+        raise AuthenticationError
     scheme, value = parts[0].lower(), parts[1]
     if scheme == "bearer":
         user = oauth.user_of_token(ctx, value)

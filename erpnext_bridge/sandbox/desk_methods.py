@@ -80,9 +80,11 @@ def reportview_get_count(ctx: Context) -> Any:
 
 @whitelist("frappe.desk.reportview.delete_items")
 def delete_items(ctx: Context, doctype: Any = None, items: Any = None) -> None:
-    """Up to ten at once; what fails is told in the messages only."""
+    """Up to ten at once; what fails is told in the messages only, and what is not there does not fail."""
     failed = []
     for name in sorted(from_json(items) if isinstance(items, str) else items, reverse=True):
+        if ctx.store.exists(doctype, name) is None:
+            continue
         try:
             deleting.delete(ctx, doctype, name)
         except errors.SandboxError:
@@ -304,6 +306,11 @@ def getdoc(ctx: Context, doctype: Any, name: Any) -> Any:
     doc.hide_levels()
     ctx.response["docs"] = [doc.as_dict(nulls=False)]
     ctx.response["_link_titles"] = {}
+    _add_docinfo(ctx, doc)
+    return None
+
+
+def _add_docinfo(ctx: Context, doc: Document) -> None:
     empty = (
         "comments shared assignment_logs attachment_logs info_logs like_logs workflow_logs attachments "
         "communications automated_messages versions assignments milestones views "
@@ -311,7 +318,7 @@ def getdoc(ctx: Context, doctype: Any, name: Any) -> Any:
     ctx.response["docinfo"] = {
         "user_info": _user_info(ctx, doc.get("owner")),
         **{key: [] for key in empty.split()},
-        "doctype": doctype,
+        "doctype": doc.doctype,
         "name": doc.name,
         "permissions": described_rights(ctx, doc),
         "additional_timeline_content": [],
@@ -319,7 +326,7 @@ def getdoc(ctx: Context, doctype: Any, name: Any) -> Any:
         "tags": "",
         "document_email": None,
     }
-    return None
+    return
 
 
 def _user_info(ctx: Context, user: Any) -> dict[str, Any]:
@@ -343,7 +350,11 @@ def savedocs(ctx: Context, doc: Any, action: Any) -> Any:
         loaded.values["name"] = data.get("__newname")
     loaded.values["docstatus"] = {"Save": 0, "Submit": 1, "Update": 1, "Cancel": 2}[str(action)]
     saved = documents.save(ctx, loaded)
-    ctx.response["docs"] = [saved.as_dict(nulls=False)]
+    shown = saved.as_dict(nulls=False)
+    if data.get("__islocal"):
+        shown["localname"] = data.get("name")
+    ctx.response["docs"] = [shown]
+    _add_docinfo(ctx, saved)
     label = {"Save": "Saved", "Submit": "Submitted", "Update": "Saved", "Cancel": "Cancelled"}
     errors.msgprint(ctx, label[str(action)], indicator="green", alert=True)
     return None
@@ -498,11 +509,11 @@ def add_tag(ctx: Context, tag: Any, dt: Any, dn: Any, color: Any = None) -> Any:
     permissions.check_document(ctx, documents.load(ctx, dt, dn), "write")
     stored = ctx.store.value(dt, dn, "_user_tags") or ""
     tags = [one for one in stored.split(",") if one]
-    if tag not in tags:
+    if tag and tag not in tags:
         tags.append(str(tag))
         lead = "," if ctx.version < 16 else ""
         ctx.store.update(dt, dn, {"_user_tags": lead + ",".join(tags)})
-    if ctx.store.exists("Tag", tag) is None:
+    if tag and ctx.store.exists("Tag", tag) is None:
         _make(ctx, "Tag", {"name": tag})
     return tag
 

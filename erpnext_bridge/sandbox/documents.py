@@ -450,6 +450,8 @@ def _write_single(ctx: Context, doc: Document) -> None:
 
 def _check_amended(ctx: Context, doc: Document) -> None:
     source = doc.get("amended_from")
+    if "amended_from" not in doc.meta.column_set:
+        raise errors.SQLOperationalError("(1054, \"Unknown column 'amended_from' in 'SELECT'\")")
     if ctx.store.value(doc.doctype, source, "docstatus") == 2:
         return
     link = links.to_form(ctx, doc.doctype, source)

@@ -75,7 +75,15 @@ def _by_series(ctx: Context, doc: Document) -> str:
 
 
 def _by_format(ctx: Context, doc: Document, pattern: str) -> str:
-    return re.sub(r"\{(.+?)\}", lambda match: make_name(ctx, match.group(1), doc), pattern)
+    if ctx.version >= 16:
+        # All hashes of a site count together: the series is called "".
+        return re.sub(r"\{(.+?)\}", lambda match: make_name(ctx, match.group(1), doc), pattern)
+    filled = re.sub(r"\{([^#]+?)\}", lambda match: make_name(ctx, match.group(1), doc), pattern)
+
+    def count(match: re.Match[str]) -> str:
+        return str(ctx.store.next_in_series(filled[: match.start()])).zfill(len(match.group(1)))
+
+    return re.sub(r"\{(#+)\}", count, filled)
 
 
 def make_name(ctx: Context, key: str, doc: Document | None) -> str:
@@ -99,6 +107,7 @@ _DATE_PARTS = {
     "YY": "%y",
     "MM": "%m",
     "DD": "%d",
+    "JJJ": "%j",
     "YYYY": "%Y",
     "WW": "%V",
     "timestamp": "%Y-%m-%d %H:%M:%S.%f",
@@ -112,7 +121,7 @@ def _part(ctx: Context, part: str, doc: Document | None) -> str:
     if part == "FY":
         return now.strftime("%Y")
     name = part.strip("{}")
-    if doc is not None and (part.startswith("{") or name in doc.values):
+    if doc is not None and (part.startswith("{") or name in doc.values or doc.meta.field(name)):
         return cstr(doc.get(name)).strip()
     return part
 

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 
 def rename(ctx: Context, doctype: str, old: str, new: str, merge: Any = False) -> str:
+    permissions.meta_of(ctx, doctype)
+    if not (old and new):
+        text = "{doctype, old, new} or {doc, new} are required arguments for frappe.model.rename_doc"
+        raise errors.TypeError(text)
     merging = bool(merge) and str(merge).lower() not in ("0", "false")
     doc = load(ctx, doctype, old)
     old, new = str(doc.name) if ctx.store.exists(doctype, old) else old, str(new).strip()

@@ -223,7 +223,13 @@ FRAPPE_MODULES = frozenset({"Core", "Desk", "Integrations", "Custom", "Geo"})
 
 def method_path(ctx: Context, doctype: str, method: str) -> str:
     """Where /api/v2/method/<doctype>/<method> leads: a function next to the DocType's controller."""
-    module, name = meta_of(ctx, doctype).raw.get("module") or "Custom", scrub(doctype)
+    meta, name = meta_of(ctx, doctype), scrub(doctype)
+    module = meta.raw.get("module") or "Custom"
+    if meta.custom:
+        raise errors.ImportError(
+            f"Module import failed for {doctype}, the DocType you're trying to open might be deleted.\n"
+            f"Error: No module named 'frappe.{scrub(module)}.doctype.{name}'"
+        )
     app = "frappe" if module in FRAPPE_MODULES else "erpnext"
     return f"{app}.{scrub(module)}.doctype.{name}.{name}.{method}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
@@ -12,7 +13,7 @@ from erpnext_bridge import collation
 
 from . import errors, mariadb
 from .mariadb import DATE, DATETIME, DECIMAL, INT, TEXT, TIME
-from .meta import DocType
+from .meta import DocField, DocType
 
 # What DocType documents are made of; their rows appear when somebody looks.
 META_DOCTYPES = frozenset(
@@ -39,6 +40,9 @@ def quoted(column: str) -> str:
 
 class Store:
     """Rows by DocType. Values go in as Frappe writes them into SQL and come out as its driver gives them."""
+
+    version = 15
+    """Frappe's, whose drivers and columns differ."""
 
     def __init__(self, doctypes: Iterable[DocType]) -> None:
         self.connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
@@ -264,6 +268,8 @@ class Store:
             if column == "name" or mariadb.kind_of(meta.fieldtype(column)) in (INT, DECIMAL):
                 return None if meta.fieldtype(column) == "Duration" else 0
             return None
+        if kind == DECIMAL:
+            return _encode_decimal(meta, column, value, self.version)
         return ENCODERS[kind](meta, column, value)
 
     # -- singles, secrets, counters ----------------------------------------------------------------------
@@ -337,7 +343,11 @@ def _incorrect(meta: DocType, column: str, kind: str, value: Any) -> errors.Sand
     )
 
 
-def _encode_date(meta: DocType, column: str, value: Any) -> str:
+def _encode_date(meta: DocType, column: str, value: Any) -> str | None:
+    if not value or value == "0":
+        # The zero date, which the driver reads as None.
+        return None
+    value = int(value) if isinstance(value, bool) else value
     _, text = mariadb.moment(str(value))
     if text.startswith("0000") or _has_zone(str(value)):
         raise _incorrect(meta, column, "date", value)
@@ -346,9 +356,18 @@ def _encode_date(meta: DocType, column: str, value: Any) -> str:
 
 def _encode_datetime(meta: DocType, column: str, value: Any) -> str:
     kind, text = mariadb.moment(str(value))
-    if text.startswith("0000") or _has_zone(str(value)):
+    if text.startswith("0000") or _has_zone(str(value)) or not _is_clock(str(value)):
         raise _incorrect(meta, column, "datetime", value)
     return text if kind == DATETIME else f"{text} 00:00:00.000000"
+
+
+def _is_clock(value: str) -> bool:
+    """False for hours, minutes or seconds that no day has."""
+    found = re.match(r"\d{4}-\d\d?-\d\d?[ T](\d+)(?::(\d+))?(?::(\d+))?", value)
+    if found is None:
+        return True
+    hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return hours < 24 and minutes < 60 and seconds < 60
 
 
 def _has_zone(value: str) -> bool:
@@ -369,12 +388,34 @@ def _encode_int(meta: DocType, column: str, value: Any) -> int:
     return int(value)
 
 
-def _encode_decimal(meta: DocType, column: str, value: Any) -> float:
+def _encode_decimal(meta: DocType, column: str, value: Any, version: int) -> float:
     if isinstance(value, str):
         if not mariadb.is_number(value):
-            raise errors.SQLDataError(f"(1265, \"Data truncated for column '{column}' at row 1\")")
+            raise _no_decimal(meta, column, value, version)
         value = mariadb.number(value)
-    return round(float(value), 2 if meta.fieldtype(column) == "Rating" else 9)
+    scale = _scale(meta.field(column), version)
+    number = round(float(value), scale)
+    if abs(number) >= 10 ** (DIGITS - scale):
+        raise errors.SQLDataError(f"(1264, \"Out of range value for column '{column}' at row 1\")")
+    return number
+
+
+DIGITS = 21
+
+
+def _scale(field: DocField | None, version: int) -> int:
+    if field is not None and field.fieldtype == "Rating":
+        return 2
+    precision = int(field.raw.get("precision") or 0) if field is not None and version >= 16 else 0
+    return precision or 9
+
+
+def _no_decimal(meta: DocType, column: str, value: str, version: int) -> errors.SandboxError:
+    if re.match(r"\s*[+-]?\.?\d", value):
+        return errors.SQLDataError(f"(1265, \"Data truncated for column '{column}' at row 1\")")
+    place = f"`<database>`.`tab{meta.name}`.`{column}`"
+    text = f"(1366, \"Incorrect decimal value: '{value}' for column {place} at row 1\")"
+    return errors.SQLOperationalError(text) if version >= 16 else errors.SQLDataError(text)
 
 
 def _encode_text(meta: DocType, column: str, value: Any) -> str:
@@ -420,7 +461,6 @@ def _limit(meta: DocType, column: str) -> int:
 ENCODERS: dict[str, Callable[[DocType, str, Any], Any]] = {
     TEXT: _encode_text,
     INT: _encode_int,
-    DECIMAL: _encode_decimal,
     DATE: _encode_date,
     DATETIME: _encode_datetime,
     TIME: _encode_time,

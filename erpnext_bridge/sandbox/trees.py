@@ -21,6 +21,14 @@ def place(ctx: Context, doc: Document) -> None:
     elif (doc.get("old_parent") or "") != parent:
         _move(ctx, doc, parent)
     _remember_parent(ctx, doc, parent)
+    if not doc.get("is_group") and _has_children(ctx, doc):
+        message = f"{doc.doctype} {doc.name} cannot be a leaf node as it has children"
+        errors.throw(ctx, message)
+
+
+def _has_children(ctx: Context, doc: Document) -> bool:
+    sql = f"SELECT count(*) FROM {table(doc.doctype)} WHERE {quoted(doc.meta.parent_field)} = ?"
+    return bool(ctx.store.execute(sql, (doc.name,))[0][0])
 
 
 def _remember_parent(ctx: Context, doc: Document, parent: str) -> None:
@@ -88,9 +96,7 @@ def _close_gap(ctx: Context, doctype: str, left: int, right: int, width: int) ->
 
 def remove(ctx: Context, doc: Document) -> None:
     """A node with children cannot go; the others close up."""
-    column = quoted(doc.meta.parent_field)
-    sql = f"SELECT count(*) FROM {table(doc.doctype)} WHERE {column} = ?"
-    if ctx.store.execute(sql, (doc.name,))[0][0]:
+    if _has_children(ctx, doc):
         message = f"Cannot delete {doc.name} as it has child nodes"
         errors.throw(ctx, message, errors.NestedSetChildExistsError)
     right = int(doc.get("rgt") or 0)

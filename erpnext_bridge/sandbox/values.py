@@ -161,18 +161,33 @@ class _Cleaner(HTMLParser):
     def __init__(self) -> None:
         super().__init__(convert_charrefs=False)
         self.parts: list[str] = []
+        self.open: list[str] = []
+        self.found = False
+        """Whether there was an element at all."""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found = True
         if tag not in _TAGS:
             self.parts.append(html.escape(self.get_starttag_text() or "", quote=False))
             return
-        kept = [(name, value) for name, value in attrs if name in _ATTRIBUTES and _harmless(value)]
-        shown = "".join(f' {name}="{html.escape(value or "")}"' for name, value in kept)
+        kept = [(name, _styled(name, value)) for name, value in attrs if _keeps(name, value)]
+        shown = "".join(f' {name}="{html.escape(value)}"' for name, value in kept)
         self.parts.append(f"<{tag}{shown}>")
+        if tag not in _VOID:
+            self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        text = f"</{tag}>"
-        self.parts.append(text if tag in _TAGS else html.escape(text))
+        if tag not in _TAGS:
+            self.parts.append(html.escape(f"</{tag}>"))
+        elif tag in self.open:
+            while self.open[-1] != tag:
+                self.parts.append(f"</{self.open.pop()}>")
+            self.parts.append(f"</{self.open.pop()}>")
+
+    def finish(self) -> str:
+        self.close()
+        self.parts += [f"</{tag}>" for tag in reversed(self.open)]
+        return "".join(self.parts)
 
     def handle_data(self, data: str) -> None:
         self.parts.append(html.escape(data, quote=False))
@@ -184,14 +199,39 @@ class _Cleaner(HTMLParser):
         self.parts.append(f"&#{name};")
 
 
-def _harmless(value: str | None) -> bool:
-    return not (value or "").strip().lower().startswith("javascript:")
+_VOID = frozenset({"br", "col", "hr", "img"})
+
+
+def _keeps(name: str, value: str | None) -> bool:
+    harmless = not (value or "").strip().lower().startswith("javascript:")
+    return harmless and (name in _ATTRIBUTES or name.startswith("data-"))
+
+
+def _styled(name: str, value: str | None) -> str:
+    """Every declaration of a style ends in a semicolon."""
+    text = value or ""
+    if name != "style" or not text.strip():
+        return text
+    return text.strip().rstrip(";") + ";"
 
 
 def sanitize(text: str) -> str:
-    """Allowed tags stay, others are escaped, attributes that could run code go."""
+    """Allowed tags stay, others are escaped, attributes that could run code go (utils/html_utils.py, sanitize_html).
+
+    JSON, and text without a single tag, stay as they are.
+    """
+    if _is_json(text):
+        return text
     cleaner = _Cleaner()
     # html.parser swallows the inside of script and style as raw text; it is escaped like all else.
     cleaner.feed(text)
-    cleaner.close()
-    return "".join(cleaner.parts)
+    clean = cleaner.finish()
+    return clean if cleaner.found else text
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True

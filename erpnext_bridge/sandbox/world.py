@@ -111,6 +111,7 @@ class World:
         builtin = builtin_doctypes(version)
         own = [_doctype(raw, version) for raw in self.doctypes.values()]
         store = Store([*builtin, *own])
+        store.version = version
         describe(store, store.doctypes.values(), now)
         _Loader(self, store, version, now).load()
         store.commit()
