@@ -17,7 +17,7 @@ from uuid import UUID
 
 from erpnext_bridge import answers
 from erpnext_bridge.credentials import Anonymous, Credentials, Secret, SessionId
-from erpnext_bridge.errors import AuthenticationRefused, DocumentDoesNotExist
+from erpnext_bridge.errors import AuthenticationRefused, DocumentDoesNotExist, UnreadableAnswer
 from erpnext_bridge.transport import (
     Answer,
     Multipart,
@@ -110,6 +110,8 @@ class FrappeClient:
     def versions(self) -> dict[str, str]:
         """Return the installed apps and their versions; needs a signed-in user."""
         apps = self.call("frappe.utils.change_log.get_versions", http_method="GET")
+        if not isinstance(apps, dict):
+            raise UnreadableAnswer("The site tells no versions.", method="GET")
         return {app: str(about.get("version", "")) for app, about in apps.items()}
 
     def time_zone(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from erpnext_bridge import queue_views, views, write_views
+from erpnext_bridge import monitoring, queue_views, views, write_views
 
 app_name = "erpnext_bridge"
 
@@ -17,6 +17,7 @@ urlpatterns = [
     path("callback/<str:site>/", views.callback, name="callback"),
     path("disconnect/", views.disconnect, name="disconnect"),
     path("disconnect/<str:site>/", views.disconnect, name="disconnect"),
+    path("health/", monitoring.health, name="health"),
     path("resume/", views.resume, name="resume"),
     path("writes/", write_views.write_list, name="writes"),
     path("writes/queue/", queue_views.write_queue, name="write_queue"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from erpnext_bridge.admin.connections import ConnectionAdmin
+from erpnext_bridge.admin.connections import ConnectionAdmin, PendingRevocationAdmin
 from erpnext_bridge.admin.writes import DocumentWriteAdmin
 
-__all__ = ["ConnectionAdmin", "DocumentWriteAdmin"]
+__all__ = ["ConnectionAdmin", "DocumentWriteAdmin", "PendingRevocationAdmin"]
