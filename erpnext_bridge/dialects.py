@@ -21,8 +21,14 @@ class Dialect:
     """Whether `in` strips the blanks around each member, so that a padded name is never found."""
     time_is_set: tuple[str, Any]
     """Operator and value that find every Time but NULL, midnight among them; neither version takes the other's."""
-    count_field: Any
-    """The entry of `fields` that counts the rows as `n`."""
+    functions_as_dicts: bool
+    """Whether an aggregate in `fields` is a dict: v16 refuses the text, v15 fails over the dict."""
+
+    def aggregate(self, function: str, fieldname: str, alias: str) -> Any:
+        """Return the entry of `fields` that aggregates a column."""
+        if self.functions_as_dicts:
+            return {function.upper(): fieldname, "as": alias}
+        return f"{function}({fieldname}) as {alias}"
 
 
 V15 = Dialect(
@@ -32,7 +38,7 @@ V15 = Dialect(
     empty_like=False,
     trims_members=True,
     time_is_set=("not in", [""]),
-    count_field="count(name) as n",
+    functions_as_dicts=False,
 )
 V16 = Dialect(
     version=16,
@@ -41,8 +47,7 @@ V16 = Dialect(
     empty_like=True,
     trims_members=False,
     time_is_set=("like", "%"),
-    # v16 refuses functions as strings (frappe/database/query.py), v15 refuses the dict.
-    count_field={"COUNT": "name", "as": "n"},
+    functions_as_dicts=True,
 )
 
 

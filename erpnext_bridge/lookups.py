@@ -17,7 +17,8 @@ from typing import Any
 
 from erpnext_bridge import collation, values
 from erpnext_bridge.dialects import Dialect
-from erpnext_bridge.formula import FALSE, TRUE, And, Formula, Literal, Or, all_of, any_of, flat
+from erpnext_bridge.formula import FALSE, TRUE, And, Check, Formula, Leaf, Literal, Or, all_of, any_of, flat
+from erpnext_bridge.rows import Row
 
 TEXT = "text"
 """Nullable text, in which NULL and '' differ."""
@@ -60,6 +61,10 @@ COMPLEMENTS = {
     "endswith": "not_endswith",
     "iendswith": "not_iendswith",
     "in_query": "not_in_query",
+    "descendants_of": "not_descendants_of",
+    "descendants_of_inclusive": "not_descendants_of_inclusive",
+    "ancestors_of": "not_ancestors_of",
+    "timespan": "not_timespan",
 }
 COMPLEMENTS |= {"any": "none", "set": "unset"}
 COMPLEMENTS |= {other: test for test, other in COMPLEMENTS.items()}
@@ -87,6 +92,20 @@ PATTERNS = {
     "endswith": "%{}",
 }
 """Case-sensitive pattern test → its `like` pattern; the same with an `i` before it ignores case."""
+
+_TREE_OPERATORS = {
+    "descendants_of": "descendants of",
+    "descendants_of_inclusive": "descendants of (inclusive)",
+    "ancestors_of": "ancestors of",
+}
+_TREE_OPERATORS |= {f"not_{test}": f"not {operator}" for test, operator in _TREE_OPERATORS.items()}
+
+SAID_BY_FRAPPE = frozenset({*_TREE_OPERATORS, "timespan", "not_timespan"})
+"""Tests that only the site can decide: it knows the trees, and on which day its weeks begin."""
+SAID_ANYWHERE = frozenset({"timespan"})
+"""Those of them that one filter says, also in `or_filters`."""
+NEVER_SAID = frozenset({"not_timespan", "not_descendants_of_inclusive"})
+"""Those of them for which Frappe has no operator: what the opposite finds is named and left out."""
 
 _OPERATORS = {
     "eq": "=",
@@ -118,20 +137,28 @@ class Pushed:
 
 
 def leaf(
-    kind: str, fieldname: str, test: str, value: Any, *, negated: bool, null_ok: bool = False
+    kind: str,
+    fieldname: str,
+    test: str,
+    value: Any,
+    *,
+    negated: bool,
+    null_ok: bool = False,
+    alias: str = "",
 ) -> Formula:
     """
     Return the formula of a comparison that is true (or, `negated`, false).
 
-    NULL is neither, as in SQL, unless `null_ok` is set.
+    NULL is neither, as in SQL, unless `null_ok` is set. A column of a related row, which has an `alias`, is
+    NULL where there is no such row, whatever its kind.
     """
     if test == "in" and not value:
         return TRUE if negated else FALSE
     if negated:
         test = COMPLEMENTS[test]
     if kind in TEXTS and kind != NAME and test in _OF_EMPTY and _is_empty(value):
-        return _leaf_empty(kind, fieldname, _OF_EMPTY[test], null_ok=null_ok)
-    return Literal(fieldname, kind, test, value, null_ok)
+        return _leaf_empty(Literal(fieldname, kind, _OF_EMPTY[test], None, null_ok, alias))
+    return Literal(fieldname, kind, test, value, null_ok, alias)
 
 
 def _is_empty(value: Any) -> bool:
@@ -143,65 +170,107 @@ _OF_EMPTY = {"eq": "eq", "lte": "eq", "ne": "ne", "gt": "ne", "gte": "any", "lt"
 """Comparison with '' → what it comes to: nothing sorts before the empty text."""
 
 
-def _leaf_empty(kind: str, fieldname: str, test: str, *, null_ok: bool) -> Formula:
+def _leaf_empty(plain: Literal) -> Formula:
     """Compare with '': a link is never that, and the text of a field without NULL is that when it is not set."""
+    kind, test, null_ok = plain.kind, plain.test, plain.null_ok
     if kind == LINK or test in ("any", "none"):
-        found = not_null(kind, fieldname) if test in ("any", "ne") else FALSE
-        return any_of([found, is_null(kind, fieldname)]) if null_ok else found
+        found = not_null(kind, plain.fieldname, plain.alias) if test in ("any", "ne") else FALSE
+        return any_of([found, is_null(kind, plain.fieldname, plain.alias)]) if null_ok else found
     if kind == BLANK:
-        return Literal(fieldname, kind, "set" if test == "ne" else "unset")
-    return (
-        Literal(fieldname, kind, "set", None, null_ok)
-        if test == "ne"
-        else Literal(fieldname, kind, "eq", "", null_ok)
-    )
+        return replace(plain, test="set" if test == "ne" else "unset", null_ok=null_ok and bool(plain.alias))
+    return replace(plain, test="set") if test == "ne" else replace(plain, test="eq", value="")
 
 
-def is_null(kind: str, fieldname: str) -> Formula:
-    return FALSE if kind in NEVER_NULL else Literal(fieldname, kind, "none", null_ok=True)
+def is_null(kind: str, fieldname: str, alias: str = "") -> Formula:
+    if kind in NEVER_NULL and not alias:
+        return FALSE
+    return Literal(fieldname, kind, "none", null_ok=True, alias=alias)
 
 
-def not_null(kind: str, fieldname: str) -> Formula:
-    return TRUE if kind in NEVER_NULL else Literal(fieldname, kind, "any")
+def not_null(kind: str, fieldname: str, alias: str = "") -> Formula:
+    if kind in NEVER_NULL and not alias:
+        return TRUE
+    return Literal(fieldname, kind, "any", alias=alias)
+
+
+def of_its_own(formula: Formula) -> Formula:
+    """Return the formula about a related row as one about the document itself, which is there."""
+    if isinstance(formula, Check):
+        return replace(formula, alias="")
+    if isinstance(formula, Literal):
+        if formula.kind in NEVER_NULL and formula.test in ("any", "none"):
+            return TRUE if formula.test == "any" else FALSE
+        null_ok = formula.null_ok and formula.kind not in NEVER_NULL
+        return replace(formula, alias="", null_ok=null_ok)
+    join = all_of if isinstance(formula, And) else any_of
+    return join(of_its_own(part) for part in formula.parts)
+
+
+def passes_without(formula: Formula) -> bool:
+    """Return whether a formula about a related row is true where there is no such row: all columns are NULL."""
+    if isinstance(formula, Literal):
+        return formula.null_ok
+    if isinstance(formula, Check):
+        return formula.passes(Row(dict.fromkeys(column.own for column in formula.columns)))
+    combine = all if isinstance(formula, And) else any
+    return combine(passes_without(part) for part in formula.parts)
 
 
 def always(literal: Literal) -> Formula:
     """Return what the literal comes to when its test is true of every value."""
-    return TRUE if literal.null_ok else not_null(literal.kind, literal.fieldname)
+    return TRUE if literal.null_ok else not_null(literal.kind, literal.fieldname, literal.alias)
 
 
 def never(literal: Literal) -> Formula:
     """Return what the literal comes to when its test is true of no value."""
-    return is_null(literal.kind, literal.fieldname) if literal.null_ok else FALSE
+    return is_null(literal.kind, literal.fieldname, literal.alias) if literal.null_ok else FALSE
+
+
+def with_nulls(formula: Formula, literal: Literal) -> Formula:
+    """Return the formula with the literal's way of taking NULL: it lets it pass, or it does not."""
+    if literal.null_ok:
+        return any_of([formula, is_null(literal.kind, literal.fieldname, literal.alias)])
+    return all_of([formula, not_null(literal.kind, literal.fieldname, literal.alias)])
 
 
 def otherwise(formula: Formula) -> Formula:
     """Return the formula that is true of just those rows for which this one is not."""
     if isinstance(formula, Literal):
         return _other_rows(formula)
+    if isinstance(formula, Check):
+        return replace(formula, accepts=frozenset({True, False, None}) - formula.accepts)
     join = any_of if isinstance(formula, And) else all_of
     return join(otherwise(part) for part in formula.parts)
 
 
 def _other_rows(literal: Literal) -> Formula:
+    bare = literal.kind in NEVER_NULL and not literal.alias
+    other = replace(literal, null_ok=literal.null_ok if bare else not literal.null_ok)
     if literal.kind == TEXT and literal.test == "set":
-        return Literal(literal.fieldname, literal.kind, "eq", "", not literal.null_ok)
+        return replace(other, test="eq", value="")
     if literal.kind == TEXT and literal.test == "eq" and literal.value == "":
-        return Literal(literal.fieldname, literal.kind, "set", None, not literal.null_ok)
-    null_ok = literal.null_ok if literal.kind in NEVER_NULL else not literal.null_ok
-    return replace(literal, test=COMPLEMENTS[literal.test], null_ok=null_ok)
+        return replace(other, test="set", value=None)
+    return replace(other, test=COMPLEMENTS[literal.test])
 
 
 def prepare(formula: Formula, dialect: Dialect) -> Formula:
     """Return the formula with each literal split that one set of filters cannot say, in this dialect."""
     if isinstance(formula, Literal):
         return _split(formula, dialect)
+    if isinstance(formula, Check):
+        return formula
     # Not joined by any_of(), which would fold "or NULL" into the literal it was split from.
     return flat(type(formula), (prepare(part, dialect) for part in formula.parts))
 
 
-def push(literal: Literal, dialect: Dialect) -> Pushed:
-    """Return the filters for a literal, as narrow as the dialect allows."""
+def push(leaf: Leaf, dialect: Dialect) -> Pushed:
+    """Return the filters for a literal, as narrow as the dialect allows, and none for a check."""
+    return Pushed((), exact=False) if isinstance(leaf, Check) else _push_literal(leaf, dialect)
+
+
+def _push_literal(literal: Literal, dialect: Dialect) -> Pushed:
+    if literal.test in SAID_BY_FRAPPE:
+        return _push_own(literal)
     if literal.test in ("any", "none", "set", "unset"):
         return _push_presence(literal, dialect)
     base = literal.test.removeprefix("not_").removeprefix("i")
@@ -294,6 +363,16 @@ def _presence(literal: Literal, dialect: Dialect) -> tuple[Filter, ...]:
     return ((literal.fieldname, "is", "set"),)
 
 
+def _push_own(literal: Literal) -> Pushed:
+    if literal.test in SAID_ANYWHERE:
+        return Pushed(((literal.fieldname, literal.test, literal.value),))
+    filters: tuple[Filter, ...] = ((literal.fieldname, _TREE_OPERATORS[literal.test], literal.value),)
+    # v16 takes a tree operator only beside another filter; and of a name that is nobody's descendant or
+    # ancestor, both versions make '', which documents without a link have.
+    beside = "name" if literal.null_ok or literal.kind == NAME else literal.fieldname
+    return Pushed((*filters, (beside, "is", "set")))
+
+
 def _push_presence(literal: Literal, dialect: Dialect) -> Pushed:
     name, kind = literal.fieldname, literal.kind
     if literal.test in ("set", "unset"):
@@ -361,6 +440,14 @@ _KEYS: dict[str, Callable[[Any], Any]] = {
     DURATION: lambda value: Decimal(str(value)),
 }
 """Kind → what to compare in place of a value, so that two spellings of one value are equal."""
+
+
+def key_of(kind: str, value: Any) -> Any:
+    """Return what a column's value, as Frappe sent it, is sorted by; None where it is read as NULL."""
+    if value is None or (kind == LINK and value == ""):
+        return collation.sort_key("") if kind == BLANK else None
+    return _KEYS[kind](value)
+
 
 _MEMBERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys((DATE, STAMP, TIME), lambda value: values.canonical(str(value))),

@@ -6,32 +6,93 @@ Everything here is a value: it can be printed, compared and tested without a sit
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from erpnext_bridge.dialects import Dialect
-from erpnext_bridge.errors import UnsupportedQuery
-from erpnext_bridge.formula import TRUE, Formula, Literal, Or, all_of, branches, literals
+from erpnext_bridge.folding import WEIGHT, Fold, Grouping, Relation, comparable, part_alias
+from erpnext_bridge.formula import (
+    TRUE,
+    And,
+    Check,
+    Formula,
+    Leaf,
+    Literal,
+    Or,
+    all_of,
+    branches,
+    columns,
+    widest,
+)
 from erpnext_bridge.identity import Identity
-from erpnext_bridge.lookups import NAME, NUMBER, STAMP, TEXT, Filter, prepare, push
+from erpnext_bridge.lookups import (
+    NAME,
+    NEVER_NULL,
+    NUMBER,
+    STAMP,
+    TEXT,
+    Filter,
+    Pushed,
+    key_of,
+    prepare,
+    push,
+)
+from erpnext_bridge.rows import Column, Row, Term, pages
 
 
 @dataclass(frozen=True, slots=True)
 class OrderKey:
-    """One column that rows are sorted by."""
+    """What rows are sorted by: a column, or a term that is computed from the row."""
 
     fieldname: str
     kind: str
     descending: bool = False
+    nulls_first: bool | None = None
+    """None where MariaDB's way will do: NULL sorts before every value."""
+    term: Term | None = None
 
     @property
     def walkable(self) -> bool:
         """Whether the next page can be asked for by the last value: never NULL, and exact in JSON."""
         return self.kind in (NAME, STAMP, NUMBER)
 
+    @property
+    def sayable(self) -> bool:
+        """Whether ERPNext can sort by it."""
+        natural = self.nulls_first is None or self.nulls_first != self.descending
+        return self.term is None and (natural or self.kind in NEVER_NULL)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return (Column(self.fieldname),) if self.term is None else self.term.columns
+
+    def place(self, row: Row) -> tuple[int, Any]:
+        """Return what the row sorts by; turned round where the key is descending."""
+        if self.term is None:
+            value = key_of(self.kind, row[self.fieldname])
+        else:
+            value = comparable(self.term.value(row))
+        if value is None:
+            return (0 if self._nulls_are_less else 2), 0
+        return 1, value
+
+    @property
+    def _nulls_are_less(self) -> bool:
+        first = not self.descending if self.nulls_first is None else self.nulls_first
+        return first != self.descending
+
     def __str__(self) -> str:
         # The direction is always said: v2 lists sort downwards without it, v1 lists upwards.
         return f"{self.fieldname} {'desc' if self.descending else 'asc'}"
+
+
+def sorted_by(rows: Iterable[Row], keys: tuple[OrderKey, ...]) -> list[Row]:
+    """Return the rows sorted here; those that tie on all keys keep their order."""
+    found = list(rows)
+    for key in reversed(keys):
+        found.sort(key=key.place, reverse=key.descending)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +110,17 @@ class Selection:
     parent: str | None = None
     """The parent DocType, when `doctype` is a child table; Frappe refuses the list without it."""
     identity: Identity | None = None
+    is_single: bool = False
+    """Whether there is one document of the DocType, of which Frappe has no list."""
+    linked: tuple[Column, ...] = ()
+    """Columns of other documents, that links lead to, to read along."""
+    relations: tuple[Relation, ...] = ()
+    """Rows that name the document, to aggregate along."""
+    folds: tuple[Fold, ...] = ()
+    """The aggregates over them."""
+    having: Check | None = None
+    """What is tested on each document once its aggregates are there."""
+    shuffled: bool = False
     member_kind: str = TEXT
     """How the one column of an inner query is read: one of the kinds in `lookups.py`."""
     null_spoils: bool = False
@@ -65,12 +137,64 @@ class Selection:
             return self.order
         return (*self.order, OrderKey("name", NAME))
 
+    @property
+    def sorted_here(self) -> bool:
+        """Whether ERPNext cannot sort the rows."""
+        return self.shuffled or not all(key.sayable for key in self.order)
+
+    @property
+    def places(self) -> Selection:
+        """The selection of what the rows are sorted and picked by, and of nothing else."""
+        keys = [column for key in self.sort_keys for column in key.columns]
+        keys += self.having.columns if self.having is not None else ()
+        aggregates = self.having is not None or any(key.term and key.term.aggregate for key in self.order)
+        return replace(
+            self,
+            columns=("name",),
+            linked=tuple(keys),
+            start=0,
+            stop=None,
+            relations=self.relations if aggregates else (),
+            folds=self.folds if aggregates else (),
+        )
+
     def single_name(self) -> str | None:
         """Return the name when the condition is just `name = …`."""
         where = self.where
         if isinstance(where, Literal) and where.kind == NAME and where.test == "eq":
             return str(where.value)
         return None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compiled:
+    """A queryset as what is read at ERPNext and what is made of it here."""
+
+    selection: Selection
+    """In groups, of the rows that are grouped: without order and slice."""
+    fields: tuple[Any, ...] = ()
+    """The Django fields of each document."""
+    outputs: tuple[Term, ...] = ()
+    """What values() returns of each row, in the order it was asked for."""
+    annotations: tuple[tuple[str, Term], ...] = ()
+    """Attribute → value of each document."""
+    grouping: Grouping | None = None
+    order: tuple[OrderKey, ...] = ()
+    """Of the groups."""
+    start: int = 0
+    stop: int | None = None
+    over: Compiled | None = None
+    """Whose results are grouped, in place of the selection's rows."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inner:
+    """An inner query whose one value is computed."""
+
+    compiled: Compiled
+    encode: Callable[[Any], Any]
+    """Its value as a filter wants it."""
+    null_spoils: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +206,7 @@ class ListRequest:
     filters: tuple[Filter, ...] = ()
     or_filters: tuple[Filter, ...] = ()
     order_by: str | None = None
+    group_by: str | None = None
     limit_start: int = 0
     limit: int = 0
     """0 asks for all rows."""
@@ -94,6 +219,7 @@ class ListRequest:
             "filters": [[self.doctype, *each] for each in self.filters],
             "or_filters": [[self.doctype, *each] for each in self.or_filters],
             "order_by": self.order_by,
+            "group_by": self.group_by,
             "limit_start": self.limit_start,
             "limit_page_length": self.limit,
             "parent": self.parent,
@@ -134,54 +260,127 @@ class Plan:
             parent=selection.parent,
         )
 
+    def grouped(
+        self, branch: Branch, columns: tuple[str, ...], folds: tuple[Fold, ...], dialect: Dialect
+    ) -> ListRequest:
+        """Return the request that counts and aggregates the rows for each combination of values of these columns."""
+        parts = dict.fromkeys(part for fold in folds if fold.pushable for part in fold.parts())
+        fields = [dialect.aggregate("count", "name", WEIGHT)]
+        fields += [dialect.aggregate(function, name, part_alias(function, name)) for function, name in parts]
+        return ListRequest(
+            doctype=self.selection.doctype,
+            fields=(*columns, *fields),
+            filters=branch.filters,
+            or_filters=branch.or_filters,
+            order_by=", ".join(f"{each} asc" for each in columns) or None,
+            group_by=", ".join(columns) or None,
+            parent=self.selection.parent,
+        )
+
     def for_names(self) -> Plan:
         """Return the plan that finds the names of the rows, before slicing and in any order."""
-        bare = replace(self.selection, columns=("name",), order=(), start=0, stop=None)
+        bare = replace(
+            self.selection, columns=("name",), linked=(), relations=(), folds=(), order=(), start=0, stop=None
+        )
         return Plan(bare, self.branches)
 
+    def needed(self, branch: Branch) -> tuple[Column, ...]:
+        """Return what is read of each row: for the caller, to sort by, and for the recheck."""
+        selection = self.selection
+        return (
+            *map(Column, selection.columns),
+            *(column for key in selection.sort_keys if key.sayable for column in key.columns),
+            *selection.linked,
+            *(relation.key for relation in selection.relations),
+            *columns(branch.recheck),
+        )
+
     def columns(self, branch: Branch) -> tuple[str, ...]:
-        """Return the selected columns, those of the sort keys and those that the recheck needs."""
-        needed = [key.fieldname for key in self.selection.sort_keys]
-        needed += [literal.fieldname for literal in literals(branch.recheck)]
-        return tuple(dict.fromkeys([*self.selection.columns, *needed]))
+        """Return the columns of the DocType itself that are read."""
+        return tuple(dict.fromkeys(column.own for column in self.needed(branch)))
 
 
-def make_plan(selection: Selection, dialect: Dialect, max_branches: int) -> Plan:
+def make_plan(selection: Selection, dialect: Dialect, max_branches: int, max_members: int = 5000) -> Plan:
     """
     Return the plan of a selection whose inner queries are resolved.
 
-    Raises UnsupportedQuery when its ORs need more than `max_branches` requests.
+    A list of more than `max_members` values is asked for in several requests. ORs that would need more than
+    `max_branches` of them are asked for wider, in one, and tested here.
     """
-    found = branches(prepare(selection.where, dialect), max_branches)
+    found: list[Branch] = []
+    for where in _chunks(selection.where, max_members):
+        found += _branches(prepare(where, dialect), dialect, max_branches, max_members)
+    return Plan(selection, tuple(found))
+
+
+def _chunks(where: Formula, size: int) -> list[Formula]:
+    """Return formulas whose union is `where`, in which a long list of values is cut into pieces."""
+    parts = where.parts if isinstance(where, And) else (where,)
+    long = next(
+        (
+            part
+            for part in parts
+            if isinstance(part, Literal) and part.test == "in" and len(part.value) > size
+        ),
+        None,
+    )
+    if long is None:
+        return [where]
+    rest = [part for part in parts if part is not long]
+    nulls = [True] if long.null_ok else []
+    pieces = [replace(long, value=tuple(piece), null_ok=False) for piece in pages(long.value, size)]
+    pieces += [Literal(long.fieldname, long.kind, "none", null_ok=True) for _ in nulls]
+    return [all_of([*rest, piece]) for piece in pieces]
+
+
+def _branches(where: Formula, dialect: Dialect, max_branches: int, max_members: int) -> list[Branch]:
+    found = branches(where, max_branches)
     if found is None:
-        raise UnsupportedQuery(
-            f"The conditions on {selection.doctype} nest ORs that Frappe cannot nest; spread out they need more "
-            f"than {max_branches} requests. Simplify them, split the query, or raise MAX_BRANCHES."
-        )
-    return Plan(selection, tuple(_branch(parts, dialect) for parts in found))
+        return [_wide_branch(where, dialect, max_members)]
+    return [_branch(parts, dialect, max_members) for parts in found]
 
 
-def _branch(parts: tuple[Literal | Or, ...], dialect: Dialect) -> Branch:
+def _wide_branch(where: Formula, dialect: Dialect, max_members: int) -> Branch:
+    kept = widest(where)
+    wide = _branch(kept, dialect, max_members)
+    parts = where.parts if isinstance(where, And) else (where,)
+    nested = [part for part in parts if part not in kept]
+    return replace(wide, recheck=all_of([*nested, *_inexact(kept, dialect, max_members)]))
+
+
+def _inexact(parts: tuple[Leaf | Or, ...], dialect: Dialect, max_members: int) -> list[Formula]:
+    leaves = [part for part in parts if isinstance(part, Literal | Check)]
+    return [part for part in leaves if not _push(part, dialect, max_members).exact]
+
+
+def _push(leaf: Leaf, dialect: Dialect, max_members: int) -> Pushed:
+    """Return the filters for a leaf; a list that is too long for one is tested here."""
+    if isinstance(leaf, Literal) and leaf.test in ("in", "not_in") and len(leaf.value) > max_members:
+        return Pushed((), exact=False)
+    return push(leaf, dialect)
+
+
+def _branch(parts: tuple[Leaf | Or, ...], dialect: Dialect, max_members: int) -> Branch:
     filters: list[Filter] = []
     or_filters: list[Filter] = []
     recheck: list[Formula] = []
     for part in parts:
-        if isinstance(part, Literal):
-            pushed = push(part, dialect)
+        if isinstance(part, Literal | Check):
+            pushed = _push(part, dialect, max_members)
             filters += pushed.filters
             if not pushed.exact:
                 recheck.append(part)
             continue
-        group, exact = _group(part, dialect)
+        group, exact = _group(part, dialect, max_members)
         or_filters += group
         if not exact:
             recheck.append(part)
     return Branch(tuple(filters), tuple(or_filters), all_of(recheck))
 
 
-def _group(group: Or, dialect: Dialect) -> tuple[list[Filter], bool]:
+def _group(group: Or, dialect: Dialect, max_members: int) -> tuple[list[Filter], bool]:
     """Return one filter for each part of an OR, and whether they say it exactly."""
-    pushed = [push(part, dialect) for part in group.parts if isinstance(part, Literal)]
+    pushed = [_push(part, dialect, max_members) for part in group.parts if isinstance(part, Literal | Check)]
     if not all(each.filters for each in pushed):
         return [], False
     # Where a part needs two filters, its first one alone is wider; `or_filters` cannot hold an AND.

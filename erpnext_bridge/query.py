@@ -8,7 +8,7 @@ has it from there. Building a queryset sends nothing; neither does its `repr()`.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
@@ -21,22 +21,22 @@ from django.db.models.sql import Query
 
 from erpnext_bridge.access import SiteAccess, open_site
 from erpnext_bridge.bulk import WritingQuerySet
-from erpnext_bridge.compiler import Compiled, Compiler
+from erpnext_bridge.compiler import Compiled, Compiler, resolved_aggregates
 from erpnext_bridge.conf import DEFAULT_SITE, get_settings
 from erpnext_bridge.dialects import dialect_for
 from erpnext_bridge.errors import NotConnected, UnsupportedQuery
-from erpnext_bridge.explaining import explain_selection
+from erpnext_bridge.explaining import explain_query
 from erpnext_bridge.identity import Identity, acting_as, ambient_identity
-from erpnext_bridge.plan import Selection
-from erpnext_bridge.reading import Reader, Row
+from erpnext_bridge.reading import Reader
+from erpnext_bridge.rows import Row
 from erpnext_bridge.values import column_of, decoder
 
 _D = TypeVar("_D", bound=models.Model, covariant=True)
 
 if TYPE_CHECKING:
-    Iterable = ModelIterable[Any]
+    BaseIterable = ModelIterable[Any]
 else:
-    Iterable = ModelIterable
+    BaseIterable = ModelIterable
 
 
 class ErpQuery(Query):
@@ -55,11 +55,9 @@ class ErpQuery(Query):
     def has_results(self, using: str) -> bool:
         return ErpCompiler(self).exists()
 
-    def get_aggregation(self, using: str, aggregate_exprs: Any) -> NoReturn:
-        names = ", ".join(aggregate_exprs)
-        raise UnsupportedQuery(
-            f"aggregate({names}) is not supported. Use count(), or sum the values in Python."
-        )
+    def get_aggregation(self, using: str, aggregate_exprs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of aggregate(); they may refer to one another and to annotations, as in Django."""
+        return ErpCompiler(self).totals(resolved_aggregates(self, aggregate_exprs)) if aggregate_exprs else {}
 
     def explain(self, using: str, format: str | None = None, **options: Any) -> str:
         report = ErpCompiler(self).explain()
@@ -84,29 +82,26 @@ class ErpCompiler:
         return Compiler(self.query, self.access.facts.time_zone).compile()
 
     def count(self) -> int:
-        if self._is_single:
-            return len(self._reader().single(self.compile().selection))
-        return self._reader().count(self.compile().selection)
+        return self._reader().count(self.compile())
 
     def exists(self) -> bool:
-        if self._is_single:
-            return self.count() > 0
-        return self._reader().exists(self.compile().selection)
+        return self._reader().exists(self.compile())
+
+    def totals(self, aggregates: Mapping[str, Any]) -> dict[str, Any]:
+        compiled = Compiler(self.query, self.access.facts.time_zone).totals(aggregates)
+        row = next(self._reader().results(compiled))
+        return dict(zip(aggregates, (term.value(row) for term in compiled.outputs), strict=True))
 
     def explain(self) -> dict[str, Any]:
-        selection = self.compile().selection
-        name = self.whole_document(selection)
-        return explain_selection(selection, self._reader(), whole_document=name)
+        compiled = self.compile()
+        return explain_query(compiled, self._reader(), whole_document=self.whole_document(compiled))
 
     def rows(self, compiled: Compiled) -> Iterator[Row]:
         """Yield the rows; the documents with their child rows when the query is `get(pk=…)` alone."""
-        selection = compiled.selection
-        if self._is_single:
-            return iter(self._reader().single(selection))
-        name = self.whole_document(selection)
-        if name is None:
-            return self._reader().rows(selection)
-        row = self._reader().document(selection.doctype, name)
+        name = self.whole_document(compiled)
+        if name is None or compiled.selection.is_single:
+            return self._reader().results(compiled)
+        row = self._reader().document(compiled.selection.doctype, name)
         return iter([row] if row is not None else [])
 
     def get_order_by(self) -> NoReturn:
@@ -122,34 +117,20 @@ class ErpCompiler:
     ) -> Iterator[tuple[Any, ...]]:
         """Yield the values of each row, in the order that values() or values_list() asked for."""
         compiled = self.compile()
-        zone = self.access.facts.time_zone
-        decoders = [(column_of(field), decoder(field, zone)) for field in compiled.fields]
-        order = self._value_positions()
-        reader = self._reader()
-        read = reader.single if self._is_single else reader.rows
-        for row in read(compiled.selection):
-            found = [decode(row[column]) for column, decode in decoders]
-            yield tuple(found[position] for position in order) if order else tuple(found)
+        outputs = [term.value for term in compiled.outputs]
+        for row in self._reader().results(compiled):
+            yield tuple(value(row) for value in outputs)
 
-    def whole_document(self, selection: Selection) -> str | None:
+    def whole_document(self, compiled: Compiled) -> str | None:
         """Return the name when reading that one document answers the query."""
-        query = self.query
-        if self._is_single:
+        query, selection = self.query, compiled.selection
+        if selection.is_single:
             return selection.doctype
-        everything = query.default_cols and not query.get_select_mask()
+        everything = query.default_cols and not query.get_select_mask() and not compiled.annotations
         sliced_away = selection.start > 0 or selection.stop == 0
-        if not everything or sliced_away or selection.parent is not None:
+        if not everything or sliced_away or selection.parent is not None or selection.having is not None:
             return None
         return selection.single_name()
-
-    @property
-    def _is_single(self) -> bool:
-        return bool(self.query.model.is_single)
-
-    def _value_positions(self) -> list[int]:
-        """Return the positions in `select` of what is asked for, which may name a column twice."""
-        selected = self.query.selected
-        return [] if selected is None else [each for each in selected.values() if isinstance(each, int)]
 
     @cached_property
     def access(self) -> SiteAccess:
@@ -172,7 +153,7 @@ class ErpCompiler:
         )
 
 
-class DocumentIterable(Iterable):  # in_bulk() and Prefetch ask for a ModelIterable
+class DocumentIterable(BaseIterable):  # in_bulk() and Prefetch ask for a ModelIterable
     """Yields a document for each row; a column that Frappe left out stays deferred."""
 
     queryset: Any
@@ -186,6 +167,8 @@ class DocumentIterable(Iterable):  # in_bulk() and Prefetch ask for a ModelItera
         finish = _Finish(queryset)
         for row in compiler.rows(compiled):
             document = queryset.model.from_wire(row, decoders, queryset.query.identity, zone)
+            for name, term in compiled.annotations:
+                setattr(document, name, term.value(row))
             finish(document)
             yield document
 
@@ -254,7 +237,7 @@ class ErpQuerySet(WritingQuerySet[_D]):
         hints: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(model, query or ErpQuery(model), using, hints)
-        self._iterable_class: type[Iterable] = DocumentIterable
+        self._iterable_class: type[BaseIterable] = DocumentIterable
         self._linked: tuple[str, ...] = ()
         if model is not None and self.query.identity is None:
             self.query.identity = _identity_of(self._hints) or ambient_identity(self._site())
@@ -308,6 +291,43 @@ class ErpQuerySet(WritingQuerySet[_D]):
         """
         return self.query.explain(using=self.db, format=format, **options)
 
+    def union(self, *others: Any, all: bool = False) -> Self:
+        """Return the documents that one of these querysets finds, each once."""
+        if all:
+            self._refuse(
+                "union(all=True)", "Documents come once: leave all=True out, or use itertools.chain()."
+            )
+        found = self._combinable("union", others)
+        for other in others:
+            found = found | other
+        return found
+
+    def intersection(self, *others: Any) -> Self:
+        """Return the documents that all of these querysets find."""
+        found = self._combinable("intersection", others)
+        for other in others:
+            found = found & other
+        return found
+
+    def difference(self, *others: Any) -> Self:
+        """Return the documents of this queryset that none of the others find."""
+        found = self._combinable("difference", others)
+        for other in others:
+            found = found.exclude(pk__in=other.order_by().values("pk"))
+        return found
+
+    def _combinable(self, name: str, others: Iterable[Any]) -> Self:
+        """Return this queryset without its order, after checking that its rows are documents as the others' are."""
+        for each in (self, *others):
+            query = each.query
+            if each.model is not self.model or each._fields is not None or query.annotations:
+                self._refuse(
+                    name, "Combine querysets of the same documents, then call values() or annotate()."
+                )
+            if query.is_sliced:
+                self._refuse(f"{name} of a slice", "Combine them, then slice.")
+        return self.order_by()
+
     def _fetch_all(self) -> None:
         fresh = self._result_cache is None
         super()._fetch_all()
@@ -328,15 +348,6 @@ class ErpQuerySet(WritingQuerySet[_D]):
 
     # What Frappe cannot do.
 
-    def annotate(self, *args: Any, **kwargs: Any) -> NoReturn:
-        self._refuse("annotate", "Compute the value from the documents.")
-
-    def alias(self, *args: Any, **kwargs: Any) -> NoReturn:
-        self._refuse("alias", "Compute the value first and filter by it.")
-
-    def aggregate(self, *args: Any, **kwargs: Any) -> NoReturn:
-        self._refuse("aggregate", "Use count(), or sum the values in Python.")
-
     def extra(self, *args: Any, **kwargs: Any) -> NoReturn:
         self._refuse("extra", "Use filter() and order_by().")
 
@@ -346,29 +357,11 @@ class ErpQuerySet(WritingQuerySet[_D]):
     def select_for_update(self, *args: Any, **kwargs: Any) -> NoReturn:
         self._refuse("select_for_update", "save() refuses a document that was changed meanwhile.")
 
-    def union(self, *args: Any, **kwargs: Any) -> NoReturn:
-        self._refuse("union", "Combine the conditions with Q objects and |.")
-
-    def intersection(self, *args: Any, **kwargs: Any) -> NoReturn:
-        self._refuse("intersection", "Combine the conditions with Q objects and &.")
-
-    def difference(self, *args: Any, **kwargs: Any) -> NoReturn:
-        self._refuse("difference", "Use exclude().")
-
-    def dates(self, *args: Any, **kwargs: Any) -> NoReturn:
-        self._refuse("dates", "Read the column with values_list() and take the set of it.")
-
-    def datetimes(self, *args: Any, **kwargs: Any) -> NoReturn:
-        self._refuse("datetimes", "Read the column with values_list() and take the set of it.")
-
     def using(self, alias: str | None) -> Self:
         """Return the queryset unchanged: documents are in no database. Related managers call this with None."""
         if alias not in (None, DEFAULT_DB_ALIAS):
             self._refuse("using", "Name the site: for_user(user, site='…').")
         return self._chain()
-
-    async def aaggregate(self, *args: Any, **kwargs: Any) -> NoReturn:
-        self._refuse("aggregate", "Use acount(), or sum the values in Python.")
 
     def _refuse(self, name: str, way_out: str) -> NoReturn:
         raise UnsupportedQuery(f"{name}() is not supported for documents of ERPNext. {way_out}")
@@ -486,3 +479,6 @@ def _explain_lines(report: dict[str, Any], indent: str = "") -> Iterator[str]:
             yield f"{indent}    {name}: {json.dumps(value, ensure_ascii=False, default=str)}"
         if request["recheck"]:
             yield f"{indent}    tested again here: {', '.join(request['recheck'])}"
+    yield from (f"{indent}  then: {each}" for each in report["then"])
+    if report["here"]:
+        yield f"{indent}  here: {', '.join(report['here'])}"

@@ -1,5 +1,5 @@
 """
-Runs a selection at a site: resolves inner queries, pages, tests again what Frappe could not say exactly.
+Runs what was compiled at a site: resolves inner queries, and does here what ERPNext cannot do exactly.
 
 A walk over many rows never uses offsets: the next page is asked for by the last row's values, or, where those
 cannot be compared exactly (NULLs, decimals, text), by a list of names taken at once. No row that stays put is lost or
@@ -8,7 +8,8 @@ repeated while others write.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import random
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -16,20 +17,17 @@ from typing import Any
 from erpnext_bridge import lookups
 from erpnext_bridge.client import FrappeClient
 from erpnext_bridge.dialects import Dialect
-from erpnext_bridge.errors import DocumentDoesNotExist, PermissionRefused, UnsupportedQuery
-from erpnext_bridge.formula import TRUE, Formula, Literal, literals, matches, substitute
-from erpnext_bridge.plan import Branch, ListRequest, OrderKey, Plan, Selection, make_plan
-
-
-class Row(dict[str, Any]):
-    """Fieldname → value as Frappe sent it, which leaves out what the user may not see."""
-
-    def __missing__(self, fieldname: str) -> Any:
-        raise PermissionRefused(f"ERPNext does not show the field {fieldname!r} to this user.")
+from erpnext_bridge.errors import DocumentDoesNotExist
+from erpnext_bridge.folding import Grouping
+from erpnext_bridge.formula import And, Formula, Leaf, Literal, columns, literals, matches, substitute
+from erpnext_bridge.grouping import Grouper
+from erpnext_bridge.plan import Compiled, Inner, Plan, Selection, make_plan, sorted_by
+from erpnext_bridge.rows import Row, pages
+from erpnext_bridge.walking import Walker
 
 
 class Reader:
-    """Reads selections through one client."""
+    """Reads through one client."""
 
     def __init__(
         self, client: FrappeClient, dialect: Dialect, *, page_size: int, max_branches: int, max_members: int
@@ -39,6 +37,10 @@ class Reader:
         self.page_size = page_size
         self.max_branches = max_branches
         self.max_members = max_members
+        self.walker = Walker(self)
+        self.grouper = Grouper(self)
+
+    # What is asked for.
 
     def document(self, doctype: str, name: str) -> Row | None:
         """Return a whole document with its child rows, or None when there is none of this name."""
@@ -47,184 +49,225 @@ class Reader:
         except DocumentDoesNotExist:
             return None
 
-    def single(self, selection: Selection) -> list[Row]:
-        """Return the one document of a Single DocType, unless the selection leaves it out: Frappe has no list of it."""
-        row = self.document(selection.doctype, selection.doctype)
-        if row is None:
-            return []
-        # Frappe leaves NULL out of a document (frappe/utils/response.py).
-        whole = Row(dict.fromkeys(selection.columns)) | row
-        where = substitute(selection.where, self._resolve)
-        return [Row(whole)][selection.start : selection.stop] if matches(where, whole, lookups.passes) else []
+    def results(self, compiled: Compiled) -> Iterator[Row]:
+        """Yield a row for each result, in order: a document's, or one that stands for a group."""
+        if compiled.grouping is None:
+            return self.rows(compiled.selection)
+        return iter(self._groups(compiled, compiled.grouping))
+
+    def count(self, compiled: Compiled) -> int:
+        """Return how many results there are, after slicing."""
+        if compiled.grouping is not None:
+            return len(self._groups(compiled, compiled.grouping))
+        selection = compiled.selection
+        if selection.having is not None:
+            return len(self._picked_names(selection))
+        total = self._count(replace(selection, order=(), shuffled=False))
+        stop = total if selection.stop is None else min(total, selection.stop)
+        return max(0, stop - selection.start)
+
+    def exists(self, compiled: Compiled) -> bool:
+        """Return whether there is a result, reading one row at the most where Frappe can say the condition."""
+        selection = compiled.selection
+        if compiled.grouping is not None or selection.having is not None:
+            return self.count(compiled) > 0
+        if selection.stop is not None and selection.stop <= selection.start:
+            return False
+        first = replace(
+            selection,
+            columns=("name",),
+            linked=(),
+            relations=(),
+            folds=(),
+            order=(),
+            shuffled=False,
+            stop=selection.start + 1,
+        )
+        return next(self.rows(first), None) is not None
+
+    # Documents.
 
     def rows(self, selection: Selection) -> Iterator[Row]:
-        """Yield the rows in order, one page in memory."""
-        plan = self._single_branch_plan(selection)
+        """Yield the documents' rows in order, one page in memory where ERPNext can sort them."""
+        if selection.is_single:
+            found = self._single(selection)[selection.start : selection.stop]
+            return self.with_aggregates(found, selection)
+        if selection.having is not None or selection.sorted_here:
+            return self._by_name(selection, self._picked_names(selection))
+        plan = self.plan(selection)
+        if len(plan.branches) > 1:
+            return self._of_union(plan)
+        return self.with_aggregates(self._of_branch(plan), selection)
+
+    def _of_branch(self, plan: Plan) -> Iterator[Row]:
+        selection = plan.selection
         if not plan.branches:
             return iter(())
         (branch,) = plan.branches
         if not branch.exact:
-            return islice(self._checked(plan, branch), selection.start, selection.stop)
+            return islice(self.walker.checked(plan, branch), selection.start, selection.stop)
         if selection.stop is not None:
-            return iter(self._slice(plan, branch))
-        return self._walk(plan, branch)
+            return iter(self.walker.slice(plan, branch))
+        return self.walker.walk(plan, branch)
 
-    def count(self, selection: Selection) -> int:
-        """Return how many rows there are, after slicing."""
+    def _of_union(self, plan: Plan) -> Iterator[Row]:
+        """Yield the rows that several requests find: ERPNext sorts them by a list of their names, or they are sorted here."""
+        names = self.names(plan)
+        if len(names) > self.max_members:
+            return self._by_name(plan.selection, self._picked_names(plan.selection))
+        named = lookups.leaf(lookups.NAME, "name", "in", tuple(names), negated=False)
+        again = self.make_plan(replace(plan.selection, where=named))
+        return self.with_aggregates(self._of_branch(again), plan.selection)
+
+    def _picked_names(self, selection: Selection) -> list[str]:
+        """Return the names of the documents, after they are tested, sorted and sliced here."""
+        places = selection.places
+        rows: Iterable[Row] = self.with_aggregates(self.all_rows(places), places)
+        if selection.having is not None:
+            rows = (row for row in rows if selection.having.passes(row))
+        found = sorted_by(rows, selection.sort_keys)
+        if selection.shuffled:
+            random.shuffle(found)
+        return [row["name"] for row in found[selection.start : selection.stop]]
+
+    def all_rows(self, selection: Selection) -> Iterator[Row]:
+        """Yield each matching row once, in any order."""
+        if selection.is_single:
+            return iter(self._single(selection))
+        plan = self.plan(replace(selection, order=(), start=0, stop=None, shuffled=False, having=None))
+        if len(plan.branches) == 1:
+            return self.walker.checked(plan, plan.branches[0])
+        return iter(
+            {
+                row["name"]: row for branch in plan.branches for row in self.walker.checked(plan, branch)
+            }.values()
+        )
+
+    def _by_name(self, selection: Selection, names: list[str]) -> Iterator[Row]:
+        """Yield the rows of these names in their order; one that is gone by now is left out."""
+        bare = replace(selection, order=(), start=0, stop=None, shuffled=False, having=None)
+        for chunk in pages(names, self.page_size):
+            where = lookups.leaf(lookups.NAME, "name", "in", chunk, negated=False)
+            named = replace(bare, where=where)
+            found = {row["name"]: row for row in self.with_aggregates(self.all_rows(named), named)}
+            yield from (found[name] for name in chunk if name in found)
+
+    def names(self, plan: Plan) -> dict[str, None]:
+        """Return the names that the branches find, each once."""
+        bare = plan.for_names()
+        return {row["name"]: None for branch in bare.branches for row in self.walker.checked(bare, branch)}
+
+    def _single(self, selection: Selection) -> list[Row]:
+        """Return the one document of a Single DocType, unless the selection leaves it out."""
+        row = self.document(selection.doctype, selection.doctype)
+        if row is None:
+            return []
         plan = self.plan(selection)
-        if all(branch.exact for branch in plan.branches) and len(plan.branches) < 2:
-            total = sum(self._count_branch(plan, branch) for branch in plan.branches)
-        else:
-            total = len(self._names(plan))
-        stop = total if selection.stop is None else min(total, selection.stop)
-        return max(0, stop - selection.start)
+        needed = [column for branch in plan.branches for column in plan.needed(branch)]
+        read = [column.own for column in (*needed, *columns(selection.where))]
+        # Frappe leaves NULL out of a document (frappe/utils/response.py).
+        whole = Row(dict.fromkeys(read) | row)
+        self.walker.link([whole], needed)
+        return [whole] if matches(plan.selection.where, whole, lookups.passes) else []
 
-    def exists(self, selection: Selection) -> bool:
-        """Return whether there is a row, reading one at the most where Frappe can say the condition."""
-        if selection.stop is not None and selection.stop <= selection.start:
-            return False
-        stop = selection.start + 1
-        first = replace(selection, columns=("name",), order=(), stop=stop)
-        return next(iter(self.rows(first)), None) is not None
+    def _count(self, selection: Selection) -> int:
+        if selection.is_single:
+            return len(self._single(selection))
+        plan = self.plan(selection)
+        if not plan.branches:
+            return 0
+        if len(plan.branches) > 1 or not plan.branches[0].exact:
+            return len(self.names(plan))
+        return self.grouper.count(plan, plan.branches[0])
+
+    # Aggregates.
+
+    def with_aggregates(self, rows: Iterable[Row], selection: Selection) -> Iterator[Row]:
+        """Yield the rows with their aggregates, a page at a time."""
+        if not selection.folds and not selection.relations:
+            yield from rows
+            return
+        for row in self.with_related(rows, selection):
+            row.folded = self.grouper.folded(row, selection.folds)
+            yield row
+
+    def with_related(self, rows: Iterable[Row], selection: Selection) -> Iterator[Row]:
+        """Yield the rows with the sums of the rows that belong to each, a page at a time."""
+        if not selection.relations:
+            yield from rows
+            return
+        for page in pages(rows, self.page_size):
+            self.grouper.relate(page, selection.relations, selection.folds)
+            yield from page
+
+    def _groups(self, compiled: Compiled, grouping: Grouping) -> list[Row]:
+        if compiled.over is not None:
+            rows = self.grouper.groups_of(self.results(compiled.over), grouping)
+        else:
+            rows = self.grouper.groups(compiled.selection, grouping)
+        if grouping.having is not None:
+            rows = [row for row in rows if grouping.having.passes(row)]
+        return sorted_by(rows, compiled.order)[compiled.start : compiled.stop]
 
     # Plans.
 
     def plan(self, selection: Selection) -> Plan:
-        """Return the plan, after reading the names that its inner queries find."""
-        where = substitute(selection.where, self._resolve)
-        return make_plan(replace(selection, where=where), self.dialect, self.max_branches)
+        """Return the plan, after reading what its inner queries find."""
+        return self.make_plan(replace(selection, where=self.resolved(selection)))
 
-    def _single_branch_plan(self, selection: Selection) -> Plan:
-        """Return the plan of a selection; a union becomes a list of names, which ERPNext then sorts."""
-        plan = self.plan(selection)
-        if len(plan.branches) < 2:
-            return plan
-        names = self._names(plan)
-        where = lookups.leaf(
-            lookups.NAME, "name", "in", self._bounded(names, selection.doctype), negated=False
+    def make_plan(self, selection: Selection) -> Plan:
+        return make_plan(selection, self.dialect, self.max_branches, self.max_members)
+
+    def resolved(self, selection: Selection) -> Formula:
+        """Return the condition with its inner queries answered."""
+        where = selection.where
+        parts = where.parts if isinstance(where, And) else (where,)
+        said = {part for part in parts if isinstance(part, Literal) and part.test not in lookups.NEVER_SAID}
+
+        def resolve(leaf: Leaf) -> Formula:
+            if not isinstance(leaf, Literal):
+                return leaf
+            if leaf.test in lookups.SAID_BY_FRAPPE and leaf not in said:
+                return self._named(selection, leaf)
+            return self._resolve(leaf)
+
+        return substitute(where, resolve)
+
+    def _named(self, selection: Selection, literal: Literal) -> Formula:
+        """Return a test that only the site can decide as the names of the documents that pass it."""
+        if literal.test in lookups.SAID_ANYWHERE:
+            return literal
+        negated = literal.test.startswith("not_")
+        asked = replace(literal, test=literal.test.removeprefix("not_"), null_ok=False)
+        alone = Selection(
+            selection.doctype, ("name",), asked, parent=selection.parent, member_kind=lookups.NAME
         )
-        return make_plan(replace(selection, where=where), self.dialect, self.max_branches)
+        found = Literal("name", lookups.NAME, "not_in_query" if negated else "in_query", alone)
+        return lookups.with_nulls(self._resolve(found), literal)
 
     def _resolve(self, literal: Literal) -> Formula:
         if literal.test not in ("in_query", "not_in_query"):
             return literal
-        inner: Selection = literal.value
-        (column,) = inner.columns
         negated = literal.test == "not_in_query"
-        found = dict.fromkeys(lookups.member(inner.member_kind, row[column]) for row in self.rows(inner))
-        if None in found and inner.null_spoils:
+        found = dict.fromkeys(self._members(literal.value))
+        if None in found and literal.value.null_spoils:
             return lookups.always(literal) if not negated else lookups.never(literal)
-        members = self._bounded((member for member in found if member is not None), inner.doctype)
+        members = tuple(member for member in found if member is not None)
         if not members:
             return lookups.always(literal) if negated else lookups.never(literal)
         return replace(literal, test="not_in" if negated else "in", value=members)
 
-    def _bounded(self, names: Iterable[str], doctype: str) -> tuple[str, ...]:
-        members = tuple(names)
-        if len(members) > self.max_members:
-            raise UnsupportedQuery(
-                f"The inner query on {doctype} finds {len(members)} documents, more than {self.max_members} "
-                "that one filter may name. Narrow it, or raise MAX_MEMBERS."
-            )
-        return members
-
-    def _names(self, plan: Plan) -> dict[str, None]:
-        """Return the names that the branches find, each once."""
-        bare = plan.for_names()
-        return {row["name"]: None for branch in bare.branches for row in self._checked(bare, branch)}
-
-    # Requests.
-
-    def send(self, request: ListRequest) -> list[Row]:
-        """Send one list request."""
-        return list(map(Row, self.client.list(request.doctype, **request.arguments())))
-
-    def _count_branch(self, plan: Plan, branch: Branch) -> int:
-        request = replace(plan.request(branch, (self.dialect.count_field,), limit=1), order_by=None)
-        rows = self.send(request)
-        return int(rows[0]["n"]) if rows else 0
-
-    def _slice(self, plan: Plan, branch: Branch) -> list[Row]:
-        start, stop = plan.selection.start, plan.selection.stop
-        if stop is None or stop <= start:
-            return []
-        return self.send(plan.request(branch, plan.columns(branch), limit=stop - start, start=start))
-
-    def _checked(self, plan: Plan, branch: Branch) -> Iterator[Row]:
-        """Yield the rows of a branch that pass its recheck, from the first one on."""
-        whole = Plan(replace(plan.selection, start=0, stop=None), plan.branches)
-        return (row for row in self._walk(whole, branch) if self._passes(branch, row))
-
-    def _passes(self, branch: Branch, row: Mapping[str, Any]) -> bool:
-        return branch.recheck == TRUE or matches(branch.recheck, row, lookups.passes)
-
-    # Walks.
-
-    def _walk(self, plan: Plan, branch: Branch) -> Iterator[Row]:
-        columns = plan.columns(branch)
-        rows = self.send(plan.request(branch, columns, limit=self.page_size, start=plan.selection.start))
-        if len(rows) < self.page_size:
-            yield from rows
-            return
-        if all(key.walkable for key in plan.selection.sort_keys):
-            yield from rows
-            yield from self._walk_by_keys(plan, branch, columns, rows[-1])
-        else:
-            yield from self._walk_by_names(plan, branch, columns, rows)
-
-    def _walk_by_keys(self, plan: Plan, branch: Branch, columns: tuple[str, ...], last: Row) -> Iterator[Row]:
-        keys = plan.selection.sort_keys
-        # First the rows that tie with the last one on all keys but the last, then on fewer and fewer.
-        ties = len(keys) - 1
-        while ties >= 0:
-            after = replace(branch, filters=branch.filters + _after(keys, ties, last))
-            rows = self.send(plan.request(after, columns, limit=self.page_size))
-            yield from rows
-            if rows:
-                last = rows[-1]
-            ties = len(keys) - 1 if len(rows) == self.page_size else ties - 1
-
-    def _walk_by_names(
-        self, plan: Plan, branch: Branch, columns: tuple[str, ...], first: list[Row]
-    ) -> Iterator[Row]:
-        listed = self.send(plan.request(branch, ("name",), limit=0))
-        yield from first
-        seen = {row["name"] for row in first}
-        names = [row["name"] for row in listed[plan.selection.start :] if row["name"] not in seen]
-        for position in range(0, len(names), self.page_size):
-            chunk = names[position : position + self.page_size]
-            yield from self._by_name(plan, branch, columns, chunk)
-
-    def _by_name(
-        self, plan: Plan, branch: Branch, columns: tuple[str, ...], names: list[str]
-    ) -> Iterator[Row]:
-        """Yield the rows of these names, in their order; one that is gone or no longer matches is left out."""
-        where = lookups.leaf(lookups.NAME, "name", "in", tuple(names), negated=False)
-        chunk = make_plan(replace(plan.selection, where=where, order=()), self.dialect, self.max_branches)
-        found: dict[str, Row] = {}
-        for part in chunk.branches:
-            for row in self.send(chunk.request(_both(branch, part), columns, limit=len(names))):
-                found[row["name"]] = row
-        return (found[name] for name in names if name in found)
+    def _members(self, inner: Selection | Inner) -> Iterator[Any]:
+        """Yield what an inner query finds, as a filter wants it."""
+        if isinstance(inner, Inner):
+            (output,) = inner.compiled.outputs
+            return (inner.encode(output.value(row)) for row in self.results(inner.compiled))
+        (column,) = inner.columns
+        return (lookups.member(inner.member_kind, row[column]) for row in self.rows(inner))
 
 
-def _both(branch: Branch, named: Branch) -> Branch:
-    # One request has one OR. Names that need theirs have blanks around them, which Frappe strips from new ones.
-    if branch.or_filters and named.or_filters:
-        return named
-    return replace(
-        named, filters=branch.filters + named.filters, or_filters=branch.or_filters or named.or_filters
-    )
-
-
-def _after(keys: tuple[OrderKey, ...], ties: int, last: Row) -> tuple[lookups.Filter, ...]:
-    equal = tuple((key.fieldname, "=", last[key.fieldname]) for key in keys[:ties])
-    key = keys[ties]
-    return (*equal, (key.fieldname, "<" if key.descending else ">", last[key.fieldname]))
-
-
-def inner_selections(formula: Formula) -> Iterator[Selection]:
+def inner_queries(formula: Formula) -> Iterator[Selection | Inner]:
     """Yield the inner queries of a formula."""
     for literal in literals(formula):
-        if isinstance(literal.value, Selection):
+        if isinstance(literal.value, Selection | Inner):
             yield literal.value

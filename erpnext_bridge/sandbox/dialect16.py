@@ -578,7 +578,7 @@ class Engine:
             self.check_field(match.group(1), match.group(3))
             return text, self.place(match.group(1), match.group(3), "SELECT").expr
         if _IDENTIFIER.match(text):
-            self.check_field(self.doctype, text)
+            self.check_field(self.doctype, text, self.parent)
             return f"`{text}`", self.place(self.doctype, text, "SELECT").expr
         if text.isdigit():
             return text, Expr("?", INT, (int(text),))
@@ -632,7 +632,7 @@ class Engine:
                 f"Invalid field format in {label}: {name}. "
                 "Use 'field', 'link_field.field', or 'child_table.field'."
             )
-        self.check_field(self.doctype, name)
+        self.check_field(self.doctype, name, self.parent)
         return self.place(self.doctype, name, clause).expr
 
     def _dotted_clause(self, found: tuple[DocField | None, str, str], clause: str) -> Expr:

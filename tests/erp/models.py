@@ -89,3 +89,69 @@ class Twin(TwinColumns):
 
 class TwinDocument(Document, TwinColumns, doctype="Bridge Twin"):
     pass
+
+
+class GroupColumns(models.Model):
+    label = models.CharField(max_length=140, null=True)  # noqa: DJ001 - NULL and "" differ here
+    rank = models.IntegerField(default=0)
+    since = models.DateField(null=True)
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+class OrderColumns(TwinColumns):
+    start = models.TimeField(null=True)
+    due = models.DateField(null=True)
+
+    class Meta:
+        abstract = True
+
+
+class RowColumns(models.Model):
+    qty = models.FloatField(default=0)
+    rate = models.DecimalField(max_digits=21, decimal_places=9, default=0)
+    note = models.CharField(max_length=140, null=True)  # noqa: DJ001 - NULL and "" differ here
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+class DbGroup(GroupColumns):
+    name = models.CharField(max_length=140, primary_key=True)
+    above = models.ForeignKey("self", models.DO_NOTHING, null=True, db_constraint=False, related_name="below")
+
+
+class DbOrder(OrderColumns):
+    name = models.CharField(max_length=140, primary_key=True)
+    group = models.ForeignKey(
+        DbGroup, models.DO_NOTHING, null=True, db_constraint=False, related_name="orders"
+    )
+
+
+class DbRow(RowColumns):
+    name = models.CharField(max_length=140, primary_key=True)
+    parent = models.ForeignKey(DbOrder, models.DO_NOTHING, db_constraint=False, related_name="rows")
+    idx = models.IntegerField(default=0)
+    item = models.ForeignKey(DbGroup, models.DO_NOTHING, null=True, db_constraint=False, related_name="used")
+
+    class Meta:
+        ordering = ["idx"]
+
+
+class ErpGroup(Document, GroupColumns, doctype="Bridge Twin Group"):
+    above = Link("self", related_name="below")
+
+
+class ErpOrder(Document, OrderColumns, doctype="Bridge Twin Order"):
+    group = Link(ErpGroup, related_name="orders")
+
+
+class ErpRow(ChildDocument, RowColumns, parent=ErpOrder, fieldname="rows", doctype="Bridge Twin Row"):
+    item = Link(ErpGroup, related_name="used")

@@ -1,0 +1,136 @@
+"""Pages of a branch's rows, one after the other, and what its links lead to, a page at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from erpnext_bridge import collation, lookups
+from erpnext_bridge.formula import TRUE, matches
+from erpnext_bridge.plan import Branch, ListRequest, OrderKey, Plan, Selection
+from erpnext_bridge.rows import Column, Join, Row, joins_for, pages
+
+if TYPE_CHECKING:
+    from erpnext_bridge.reading import Reader
+
+
+class Walker:
+    """Reads rows page by page."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+
+    def send(self, request: ListRequest) -> list[Row]:
+        """Send one list request."""
+        return list(map(Row, self.reader.client.list(request.doctype, **request.arguments())))
+
+    def slice(self, plan: Plan, branch: Branch) -> list[Row]:
+        """Return the rows of a slice with an end."""
+        start, stop = plan.selection.start, plan.selection.stop
+        if stop is None or stop <= start:
+            return []
+        return self._page(plan, branch, limit=stop - start, start=start)
+
+    def checked(self, plan: Plan, branch: Branch) -> Iterator[Row]:
+        """Yield the rows of a branch that pass its recheck, from the first one on."""
+        whole = Plan(replace(plan.selection, start=0, stop=None), plan.branches)
+        rows = self.walk(whole, branch)
+        if branch.recheck == TRUE:
+            return rows
+        return (row for row in rows if matches(branch.recheck, row, lookups.passes))
+
+    def walk(self, plan: Plan, branch: Branch) -> Iterator[Row]:
+        """Yield the rows of a branch in order, each page asked for when it is needed."""
+        page_size = self.reader.page_size
+        rows = self._page(plan, branch, limit=page_size, start=plan.selection.start)
+        if len(rows) < page_size:
+            yield from rows
+            return
+        if all(key.walkable for key in plan.selection.sort_keys):
+            yield from rows
+            yield from self._by_keys(plan, branch, rows[-1])
+        else:
+            yield from self._by_names(plan, branch, rows)
+
+    def _page(self, plan: Plan, branch: Branch, *, limit: int, start: int = 0) -> list[Row]:
+        rows = self.send(plan.request(branch, plan.columns(branch), limit=limit, start=start))
+        self.link(rows, plan.needed(branch))
+        return rows
+
+    def _by_keys(self, plan: Plan, branch: Branch, last: Row) -> Iterator[Row]:
+        keys, page_size = plan.selection.sort_keys, self.reader.page_size
+        # First the rows that tie with the last one on all keys but the last, then on fewer and fewer.
+        ties = len(keys) - 1
+        while ties >= 0:
+            after = replace(branch, filters=branch.filters + _after(keys, ties, last))
+            rows = self._page(plan, after, limit=page_size)
+            yield from rows
+            if rows:
+                last = rows[-1]
+            ties = len(keys) - 1 if len(rows) == page_size else ties - 1
+
+    def _by_names(self, plan: Plan, branch: Branch, first: list[Row]) -> Iterator[Row]:
+        listed = self.send(plan.request(branch, ("name",), limit=0))
+        yield from first
+        seen = {row["name"] for row in first}
+        names = [row["name"] for row in listed[plan.selection.start :] if row["name"] not in seen]
+        for chunk in pages(names, self.reader.page_size):
+            yield from self._of_names(plan, branch, chunk)
+
+    def _of_names(self, plan: Plan, branch: Branch, names: Sequence[str]) -> Iterator[Row]:
+        """Yield the rows of these names, in their order; one that is gone or no longer matches is left out."""
+        where = lookups.leaf(lookups.NAME, "name", "in", tuple(names), negated=False)
+        chunk = self.reader.make_plan(replace(plan.selection, where=where, order=()))
+        found: dict[str, Row] = {}
+        for part in chunk.branches:
+            both = _both(branch, part)
+            rows = self.send(chunk.request(both, plan.columns(branch), limit=len(names)))
+            found |= {row["name"]: row for row in rows}
+        self.link(found.values(), plan.needed(branch))
+        return (found[name] for name in names if name in found)
+
+    # What links lead to.
+
+    def link(self, rows: Iterable[Row], columns: Iterable[Column]) -> None:
+        """Read what these columns need of linked documents, each link's in one request, and tie it to the rows."""
+        for join in joins_for(columns):
+            self._join(list(rows), join)
+
+    def _join(self, rows: list[Row], join: Join) -> None:
+        fieldname = join.link.fieldname
+        names = tuple(dict.fromkeys(name for row in rows if (name := row[fieldname])))
+        found = self._linked(names, join)
+        for row in rows:
+            name = row[fieldname]
+            row.linked = row.linked | {fieldname: found.get(collation.sort_key(name)) if name else None}
+
+    def _linked(self, names: tuple[str, ...], join: Join) -> dict[str, Row]:
+        if not names:
+            return {}
+        where = lookups.leaf(lookups.NAME, "name", "in", names, negated=False)
+        selection = Selection(join.link.doctype, join.columns, where, linked=_columns_of(join.joins))
+        return {collation.sort_key(row["name"]): row for row in self.reader.all_rows(selection)}
+
+
+def _columns_of(joins: Iterable[Join]) -> tuple[Column, ...]:
+    found = []
+    for join in joins:
+        found += [Column(name, (join.link,)) for name in join.columns]
+        found += [Column(each.fieldname, (join.link, *each.links)) for each in _columns_of(join.joins)]
+    return tuple(found)
+
+
+def _both(branch: Branch, named: Branch) -> Branch:
+    # One request has one OR. Names that need theirs have blanks around them, which Frappe strips from new ones.
+    if branch.or_filters and named.or_filters:
+        return named
+    return replace(
+        named, filters=branch.filters + named.filters, or_filters=branch.or_filters or named.or_filters
+    )
+
+
+def _after(keys: tuple[OrderKey, ...], ties: int, last: Row) -> tuple[lookups.Filter, ...]:
+    equal = tuple((key.fieldname, "=", last[key.fieldname]) for key in keys[:ties])
+    key = keys[ties]
+    return (*equal, (key.fieldname, "<" if key.descending else ">", last[key.fieldname]))
