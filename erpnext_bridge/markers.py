@@ -9,6 +9,7 @@ documents whose names got lost with an answer are those that their owner made be
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -16,7 +17,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from erpnext_bridge.client import MAX_INSERT_MANY, FrappeClient, Payload
-from erpnext_bridge.errors import DocumentDoesNotExist, DuplicateDocument, RefusedError
+from erpnext_bridge.errors import DocumentDoesNotExist, DuplicateDocument, PermissionRefused, RefusedError
 
 DOCTYPE = "Tag"
 PREFIX = "erpnext-bridge"
@@ -106,7 +107,10 @@ def documents_in(client: FrappeClient, doctype: str, window: Window, expected: i
 def is_about_marker(refusal: RefusedError, batch: UUID) -> bool:
     """Tell whether ERPNext refused a marker, and not a document."""
     text = " ".join(refusal.messages)
-    return any(name in text for name in names_of(batch))
+    if any(name in text for name in names_of(batch)):
+        return True
+    # Frappe 16 names the DocType alone that a user may not create.
+    return isinstance(refusal, PermissionRefused) and re.search(rf"\b{DOCTYPE}\b(?! [A-Z])", text) is not None
 
 
 def remove(client: FrappeClient, batch: UUID) -> None:

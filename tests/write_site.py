@@ -87,6 +87,7 @@ def open_write_site(settings, *, version=15, user="clerk@example.com", create_ke
             # Every retry is due at once, so that no test has to wait.
             "WRITE_BACKOFF": (0.0, 0.0),
             "WRITE_ATTEMPTS": 3,
+            "WRITE_BREAKER": (5, 0.0, 0.0),
             **bridge,
         }
         yield site

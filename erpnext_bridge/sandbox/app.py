@@ -13,6 +13,7 @@ from werkzeug.wrappers import Request, Response
 from . import (
     answers,
     credentials,
+    customizing,
     errors,
     files,
     limits,
@@ -32,8 +33,8 @@ from .web import UNSAFE_METHODS, WebContext
 MAX_BODY = 25 * 1024 * 1024
 NO_CACHE = "no-store,no-cache,must-revalidate,max-age=0"
 
-# Importing them is what makes their methods known.
-METHOD_MODULES = (credentials, files, limits, printing, routes, sessions)
+# Importing them is what makes their methods and hooks known.
+METHOD_MODULES = (credentials, customizing, files, limits, printing, routes, sessions)
 
 logger = logging.getLogger(__name__)
 

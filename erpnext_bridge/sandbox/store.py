@@ -53,6 +53,7 @@ class Store:
         self.doctypes = {doctype.name: doctype for doctype in doctypes}
         self.access_cache: dict[Any, Any] = {}
         self._tables: set[str] = set()
+        self._made_in_transaction: set[str] = set()
         self._kinds: dict[str, dict[str, str]] = {}
         self._sequences: dict[str, int] = {}
         self.connection.executescript(
@@ -95,6 +96,8 @@ class Store:
         if meta.is_child:
             self._index(doctype, "parent")
         self._tables.add(doctype)
+        if self.connection.in_transaction:
+            self._made_in_transaction.add(doctype)
 
     def _index(self, doctype: str, column: str) -> None:
         self.connection.execute(
@@ -109,8 +112,10 @@ class Store:
         if before is None or meta.name not in self._tables:
             return
         kinds = self.kinds(meta.name)
+        # A field that was taken away has left its column.
+        there = {row[1] for row in self.connection.execute(f"PRAGMA table_info({table(meta.name)})")}
         for column in meta.columns:
-            if column not in before.column_set:
+            if column not in there:
                 declaration = _declaration(meta, column, kinds[column])
                 self.connection.execute(f"ALTER TABLE {table(meta.name)} ADD COLUMN {declaration}")
 
@@ -123,11 +128,12 @@ class Store:
     def commit(self) -> None:
         if self.connection.in_transaction:
             self.connection.execute("COMMIT")
+            self._made_in_transaction.clear()
 
     def rollback(self) -> None:
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
-            self.access_cache.clear()
+            self._undone()
 
     def savepoint(self) -> None:
         self.begin()
@@ -139,7 +145,17 @@ class Store:
     def rollback_to_savepoint(self) -> None:
         self.connection.execute("ROLLBACK TO inner")
         self.connection.execute("RELEASE inner")
+        self._undone()
+
+    def _undone(self) -> None:
+        """Forget what was known within the transaction. SQLite takes back tables too, which are then made anew."""
         self.access_cache.clear()
+        self._tables -= self._made_in_transaction
+        for doctype in self._made_in_transaction:
+            found = self.connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (f"tab{doctype}",))
+            if found.fetchone():
+                self._tables.add(doctype)
+        self._made_in_transaction &= self._tables
 
     # -- reading -----------------------------------------------------------------------------------------
 
