@@ -97,7 +97,10 @@ def take(pk: Any) -> Delivery | None:
     passage = gate.ask(site, now) if site else Passage(write.site)
     if passage.seconds:
         return None
-    return _take(write, site, passage, now)
+    delivery = _take(write, site, passage, now)
+    if delivery is None:
+        gate.give_back(passage)
+    return delivery
 
 
 def _first_in_lane(write: DocumentWrite, now: datetime) -> DocumentWrite | None:

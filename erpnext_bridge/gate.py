@@ -17,8 +17,8 @@ from erpnext_bridge.conf import Site, get_settings
 from erpnext_bridge.errors import RefusedError, SiteBusy, TransientError, UnreadableAnswer
 from erpnext_bridge.models.gate import SiteGate
 
-TRIAL = timedelta(seconds=60)
-"""How long the one write that tries a closed site has for itself."""
+TRIAL = 60.0
+"""Seconds that the one write that tries a closed site has for itself, or the lease when that is shorter."""
 
 LONGEST_ASKED = 3600.0
 
@@ -32,23 +32,34 @@ class Passage:
     """How long to wait before asking again; 0 when the write may go."""
     failures: int = 0
     """Deliveries that the site has failed in a row."""
+    trial_until: datetime | None = None
+    """Until when nobody else may go, for this write is to see if the site is back."""
 
 
 def ask(site: Site, now: datetime | None = None) -> Passage:
     """Return whether a write may go to the site. Of those who ask while it is on trial, one may."""
     now = now or timezone.now()
     gate = SiteGate.objects.filter(site=site.alias).first()
+    trial_until = None
     if gate is None:
         return Passage(site.alias)
     if gate.closed_until is not None:
         if gate.closed_until > now:
             return _later(gate, gate.closed_until, now)
         mine = SiteGate.objects.filter(site=site.alias, closed_until=gate.closed_until)
-        if not mine.update(closed_until=now + TRIAL):
+        trial_until = now + timedelta(seconds=min(TRIAL, get_settings().write_lease))
+        if not mine.update(closed_until=trial_until):
             return _later(gate, now + timedelta(seconds=1), now)
     if site.write_rate and gate.next_send_at is not None and gate.next_send_at > now:
         return _later(gate, gate.next_send_at, now)
-    return Passage(site.alias, failures=gate.failures)
+    return Passage(site.alias, failures=gate.failures, trial_until=trial_until)
+
+
+def give_back(passage: Passage) -> None:
+    """Let somebody else try the site, for this write is not sent after all."""
+    if passage.trial_until is not None:
+        gate = SiteGate.objects.filter(site=passage.site, closed_until=passage.trial_until)
+        gate.update(closed_until=timezone.now())
 
 
 def _later(gate: SiteGate, moment: datetime, now: datetime) -> Passage:

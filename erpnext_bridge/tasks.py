@@ -108,10 +108,10 @@ def ask_a_worker(*, write: DocumentWrite, **_: Any) -> None:
 
 
 def _options() -> dict[str, Any]:
-    """Where the task goes, and how long it may take: when the lease ends, somebody else may be at its write."""
+    """Where the task goes, and how long it may take: its own delivery, the drain, and the last delivery of that."""
     settings = get_settings()
     options: dict[str, Any] = {"queue": settings.write_queue} if settings.write_queue else {}
     if settings.write_lease:
-        limit = ceil(settings.write_lease)
+        limit = ceil(3 * settings.write_lease)
         options |= {"soft_time_limit": limit, "time_limit": limit + LAST_WORDS}
     return options

@@ -51,6 +51,15 @@ class Service:
     """One server process, with all that it starts itself."""
 
     label = "service"
+    needs: tuple[tuple[str, ...], ...] = ()
+    """Programs, each with the folders that Debian puts them in."""
+
+    @classmethod
+    def is_installed(cls) -> bool:
+        try:
+            return bool([program(*needed) for needed in cls.needs])
+        except ServiceMissing:
+            return False
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -119,11 +128,12 @@ class PostgreSQL(Service):
     """A cluster without a password, for this machine alone; its data need not survive a power cut."""
 
     label = "postgresql"
+    needs = (("postgres", "/usr/lib/postgresql/*/bin", "/usr/local/bin"),)
     SPEED = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200")
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.bin = Path(program("postgres", "/usr/lib/postgresql/*/bin", "/usr/local/bin")).resolve().parent
+        self.bin = Path(program(*self.needs[0])).resolve().parent
         # It refuses to run as root.
         self.user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
         self.data = folder / "data"
@@ -235,6 +245,7 @@ class Redis(Service):
     """A broker that forgets everything when it ends."""
 
     label = "redis"
+    needs = (("redis-server", "/usr/bin"),)
 
     @property
     def url(self) -> str:
@@ -242,7 +253,7 @@ class Redis(Service):
 
     def command(self) -> list[str]:
         place = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder))
-        return [program("redis-server", "/usr/bin"), *place, "--save", "", "--appendonly", "no"]
+        return [program(*self.needs[0]), *place, "--save", "", "--appendonly", "no"]
 
     def restart_empty(self) -> None:
         self.kill()
@@ -253,6 +264,10 @@ class RabbitMQ(Service):
     """A broker with an Erlang port mapper of its own, so that nothing of it is left behind."""
 
     label = "rabbitmq"
+    needs = (
+        ("rabbitmq-server", "/usr/lib/rabbitmq/bin", "/usr/sbin"),
+        ("epmd", "/usr/lib/erlang/erts-*/bin"),
+    )
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -269,7 +284,7 @@ class RabbitMQ(Service):
 
     def command(self) -> list[str]:
         # Debian's own script would change to the user rabbitmq, who may not read this folder.
-        return [program("rabbitmq-server", "/usr/lib/rabbitmq/bin", "/usr/sbin")]
+        return [program(*self.needs[0])]
 
     def environment(self) -> dict[str, str]:
         plugins = self.folder / "enabled_plugins"
@@ -298,7 +313,7 @@ class RabbitMQ(Service):
     def start(self) -> None:
         # Started by the broker, it would go on as a daemon.
         self.mapper = subprocess.Popen(
-            [program("epmd", "/usr/lib/erlang/erts-*/bin"), "-port", str(self.epmd_port)],
+            [program(*self.needs[1]), "-port", str(self.epmd_port)],
             env=self.environment(),
             cwd=self.folder,
             stdin=subprocess.DEVNULL,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
 
 from tests.faults.plan import CREATE, CREATE_SUBMITTED, DELETE, SUBMIT, DocumentPlan, plans
 from tests.faults.verdict import judge, seen_in
+from tests.services import PostgreSQL, RabbitMQ, Redis
 
 UPDATED = DocumentPlan("F1", (CREATE, 1, 2))
 
@@ -76,3 +80,34 @@ def test_the_same_seed_plans_the_same_and_leaves_nothing_out():
     assert plans(300, 7) == plans(300, 7) != plans(300, 8)
     steps = {str(step) for plan in plans(300, 7) for step in plan.steps}
     assert steps >= {"create", "create and submit", "submit", "cancel", "delete", "1", "4"}
+
+
+@pytest.mark.service
+@pytest.mark.parametrize(
+    ("version", "strategy", "broker"),
+    [("15", "marker", "redis"), ("16", "marker", "rabbitmq")],
+)
+def test_a_small_storm_loses_and_doubles_nothing(version, strategy, broker):
+    """`make faults` does the same with thousands."""
+    for kind in (PostgreSQL, {"redis": Redis, "rabbitmq": RabbitMQ}[broker]):
+        if not kind.is_installed():
+            pytest.skip(f"{kind.label} is not installed: make services")
+    options = (
+        "--count",
+        "12",
+        "--seed",
+        "5",
+        "--version",
+        version,
+        "--strategy",
+        strategy,
+        "--broker",
+        broker,
+    )
+    command = [sys.executable, "-m", "tests.faults", *options]
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("ERPNEXT_")}
+    run = subprocess.run(command, env=kept, capture_output=True, text=True, timeout=600)
+    assert run.returncode == 0, f"{run.stdout}\n{run.stderr}"
+    assert (
+        "0 lost, 0 doubled, 0 without their name, 0 out of order, 0 not done" in run.stdout.splitlines()[-1]
+    )

@@ -11,8 +11,8 @@ LOST, CUT, LIMITED, UNAVAILABLE, FINE = "lost", "cut", "limited", "unavailable",
 CHANCES = {
     LOST: 0.20,  # carried out, and the answer is lost
     CUT: 0.10,  # the connection is cut before the site has heard of it
-    LIMITED: 0.025,  # 429
-    UNAVAILABLE: 0.025,  # 503
+    LIMITED: 0.01,  # 429, which asks everybody to wait for a second
+    UNAVAILABLE: 0.04,  # 503
 }
 
 

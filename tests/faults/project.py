@@ -28,7 +28,7 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_BEAT_SCHEDULE = {
     # Every minute in production; here a crash comes every other second.
-    "sweep": {"task": "erpnext_bridge.sweep", "schedule": 2.0, "options": {"expires": 2.0}}
+    "sweep": {"task": "erpnext_bridge.sweep", "schedule": 2.0, "options": {"expires": 10.0}}
 }
 
 LOGGING = {

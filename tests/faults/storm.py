@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
+import multiprocessing.process
 import os
 import random
 import signal
@@ -25,15 +27,18 @@ BROKER_ENDS = 2
 CELERY = (sys.executable, "-m", "celery", "--quiet", "--app", "tests.faults.project")
 ALONE = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 
+forkserver = multiprocessing.get_context("forkserver")
+forkserver.set_forkserver_preload(["tests.faults.preloaded"])
+
 
 class Worker:
-    """One Celery process, with those that it starts, which comes back whenever it is gone."""
+    """One Celery process of its own program, with those that it starts."""
 
     def __init__(
         self, label: str, arguments: tuple[str, ...], environment: dict[str, str], folder: Path
     ) -> None:
         self.label = label
-        self.command = (*CELERY, *arguments)
+        self.arguments = arguments
         self.environment = environment
         self.log = folder / f"{label}.log"
         self.process: subprocess.Popen[bytes] | None = None
@@ -41,7 +46,7 @@ class Worker:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                self.command,
+                (*CELERY, *self.arguments),
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -58,12 +63,33 @@ class Worker:
             self.process = None
 
 
+class ForkedWorker:
+    """One Celery process, forked from one that has everything imported; without processes of its own."""
+
+    def __init__(self, label: str, arguments: tuple[str, ...], folder: Path) -> None:
+        self.arguments = list(arguments)
+        self.log = folder / f"{label}.log"
+        self.process: multiprocessing.process.BaseProcess | None = None
+
+    def start(self) -> None:
+        from tests.faults.preloaded import run
+
+        self.process = forkserver.Process(target=run, args=(self.arguments, str(self.log)))
+        self.process.start()
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.join()
+            self.process = None
+
+
 class Storm(threading.Thread):
     """Breaks one thing after the other until it is told to stop."""
 
     def __init__(
         self,
-        workers: list[Worker],
+        workers: list[ForkedWorker],
         database: PostgreSQL,
         broker: Service,
         seed: int,

@@ -38,11 +38,11 @@ def seen_in(journal: list[list[Any]]) -> dict[str, Seen]:
         seen.docstatuses.append(docstatus or 0)
         seen.last_number = step or 0
     for seen in found.values():
-        seen.numbers, seen.docstatuses = _changes(seen.numbers), _changes(seen.docstatuses)
+        seen.numbers, seen.docstatuses = changes(seen.numbers), changes(seen.docstatuses)
     return found
 
 
-def _changes(values: list[int]) -> list[int]:
+def changes(values: list[int]) -> list[int]:
     return [value for value, _ in groupby(values)]
 
 
