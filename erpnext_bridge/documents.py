@@ -29,7 +29,7 @@ from django.db.models.base import ModelBase
 from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
 from django.utils.timezone import is_aware, make_aware
 
-from erpnext_bridge import payloads, saving, values
+from erpnext_bridge import instances, payloads, saving, values
 from erpnext_bridge.access import SiteAccess, open_site
 from erpnext_bridge.actions import Actions
 from erpnext_bridge.children import KnownRows, ParentField, TableEdit, child_tables
@@ -156,6 +156,9 @@ class BaseDocument(models.Model, metaclass=DocumentBase):
     """Whose rights this instance is read and saved with."""
     _never_sent: ClassVar[frozenset[str]] = saving.SET_BY_FRAPPE
 
+    _beside_fields: ClassVar[tuple[tuple[str, Callable[[], Any]], ...]] = ()
+    """What `__init__` adds to an instance that is read: attribute → what makes its value."""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._loaded: dict[str, Any] = {}
         super().__init__(*args, **kwargs)
@@ -211,15 +214,13 @@ class BaseDocument(models.Model, metaclass=DocumentBase):
         row comes without the fields this user may not see, which stay deferred.
         """
         whole = "doctype" in row
-        known = [
-            (attname, decode(row.get(column)))
-            for attname, column, decode in decoders
-            if whole or column in row
-        ]
-        instance = cls.from_db(None, [attname for attname, _ in known], [value for _, value in known])
+        known = {
+            attname: decode(row.get(column)) for attname, column, decode in decoders if whole or column in row
+        }
+        instance: Self = instances.make(cls, known)
         instance.erp_identity = identity
         instance._read_zone = zone
-        instance._remember(attname for attname, _ in known)
+        instance._loaded = instances.kept(cls, known)
         if whole:
             instance._fill_children(row, zone)
         return instance
@@ -265,11 +266,11 @@ class BaseDocument(models.Model, metaclass=DocumentBase):
             if child.parent_fieldname not in row:
                 continue
             decoders = _decoders(child, zone)
-            instances = (known or {}).get(accessor) or KnownRows()
+            known_rows = (known or {}).get(accessor) or KnownRows()
             rows = sorted(row[child.parent_fieldname], key=lambda each: int(each.get("idx") or 0))
             children = []
             for each in rows:
-                instance, sent = instances.take(str(each["name"]))
+                instance, sent = known_rows.take(str(each["name"]))
                 if instance is None:
                     instance = child.from_wire(each, decoders, self.erp_identity, zone)
                 else:
@@ -329,6 +330,8 @@ class Document(Actions, BaseDocument):
 
     _staged: saving.Tables | None = None
     """Edits of rows that wait for the end of edit()."""
+
+    _beside_fields = (("_new_rows", dict),)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         tables = child_tables(type(self)) if kwargs else {}
@@ -579,6 +582,8 @@ class ChildDocument(BaseDocument):
     class Meta:
         abstract = True
         ordering = ["idx"]
+
+    _beside_fields = (("unknown", dict),)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.unknown: dict[str, Any] = {}
