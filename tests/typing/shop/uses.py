@@ -1,0 +1,114 @@
+"""What mypy has to see in the calls of a user's code; a wrong type is an error of `mypy --strict`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, assert_type
+
+from django.contrib.auth.models import User
+from django.core.paginator import Paginator
+from django.db.models import Prefetch, Q
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.generic import DetailView, ListView
+
+from erpnext_bridge.decorators import connection_required
+from erpnext_bridge.errors import Conflict, ERPNextBridgeError
+from erpnext_bridge.identity import Identity, acting_as
+from erpnext_bridge.models import DocumentWrite
+from erpnext_bridge.query import ErpQuerySet
+from erpnext_bridge.sites import site
+from shop.models import Customer, SalesOrder, SalesOrderItem, SellingSettings
+
+
+def querysets(user: User) -> None:
+    assert_type(Customer.objects.all(), ErpQuerySet[Customer])
+    assert_type(Customer.objects.filter(Q(territory="North") | ~Q(disabled=True)), ErpQuerySet[Customer])
+    assert_type(Customer.objects.exclude(pk="x").order_by("-name").reverse(), ErpQuerySet[Customer])
+    assert_type(Customer.objects.for_user(user), ErpQuerySet[Customer])
+    assert_type(Customer.objects.for_user(user, site="second").only("territory"), ErpQuerySet[Customer])
+    assert_type(Customer.objects.as_service(), ErpQuerySet[Customer])
+    assert_type(Customer.objects.acting_as(Identity.service()), ErpQuerySet[Customer])
+    assert_type(Customer.objects.none().defer("territory").distinct(), ErpQuerySet[Customer])
+    assert_type(Customer.enabled.all(), ErpQuerySet[Customer])
+    late = SalesOrder.objects.select_related("customer").prefetch_related(
+        Prefetch("items", queryset=SalesOrderItem.objects.filter(qty__gt=1))
+    )
+    assert_type(late[:10], ErpQuerySet[SalesOrder])
+    assert_type(late[0], SalesOrder)
+    assert_type(SalesOrderItem.objects.filter(parent="SO-1"), ErpQuerySet[SalesOrderItem])
+
+
+def documents(user: User) -> Iterator[str]:
+    customer = Customer.objects.for_user(user).get(pk="Acme")
+    assert_type(customer, Customer)
+    assert_type(customer.name, str)
+    assert_type(customer.customer_name, str)
+    assert_type(customer.disabled, bool)
+    assert_type(Customer.objects.first(), Customer | None)
+    assert_type(Customer.objects.order_by("name").last(), Customer | None)
+    assert_type(Customer.objects.count(), int)
+    assert_type(Customer.objects.filter(pk="x").exists(), bool)
+    assert_type(Customer.objects.in_bulk(["x"]), dict[Any, Customer])
+    assert_type(Customer.objects.create(customer_name="x"), Customer)
+    assert_type(Customer.objects.for_user(user).create(customer_name="x"), Customer)
+    assert_type(Customer.objects.get_or_create(customer_name="x"), tuple[Customer, bool])
+    assert_type(Customer.objects.as_service().update_or_create(pk="x"), tuple[Customer, bool])
+    assert_type(SellingSettings.objects.get().cust_master_name, str)
+    for each in Customer.objects.filter(disabled=False).iterator():
+        assert_type(each, Customer)
+        yield each.customer_name
+
+
+def links(order: SalesOrder) -> str | None:
+    for row in order.items.all():
+        assert_type(row, SalesOrderItem)
+        assert_type(row.qty, float)
+    assert_type(order.customer, Customer | None)
+    order.customer = Customer.objects.get(pk="Acme")
+    order.replaces = None
+    return order.customer.customer_name if order.customer else None
+
+
+def writes(user: User) -> None:
+    SalesOrder.objects.create(customer_id="Acme", items=[{"qty": 1}])
+    order = SalesOrder(customer=Customer(customer_name="x"), items=[SalesOrderItem(qty=2), {"qty": 1}])
+    assert_type(order.save_later(user=user, submit=True), DocumentWrite)
+    assert_type(order.submit_later(), DocumentWrite)
+    order.save(update_fields=["customer"])
+    order.refresh_from_db()
+    try:
+        order.submit()
+    except Conflict as conflict:
+        assert_type(conflict.messages, tuple[str, ...])
+    except ERPNextBridgeError:
+        order.delete()
+
+
+async def asynchronously(user: User) -> None:
+    assert_type(await Customer.objects.for_user(user).aget(pk="x"), Customer)
+    assert_type(await Customer.objects.acount(), int)
+    async for each in Customer.objects.filter(disabled=False):
+        assert_type(each, Customer)
+    await Customer(customer_name="x").asave()
+
+
+@connection_required
+def listed(request: HttpRequest) -> HttpResponse:
+    customers = Customer.objects.filter(disabled=False)
+    page = Paginator(customers, 25).get_page(request.GET.get("page"))
+    one = get_object_or_404(Customer.objects.for_user(request.user), pk="x")
+    assert_type(one, Customer)
+    with acting_as(Identity.service()):
+        untyped = site.doctype("Customer").objects.filter(territory="North").count()
+    return render(request, "customers.html", {"page": page, "one": one, "untyped": untyped})
+
+
+class Customers(ListView[Customer]):
+    model = Customer
+    queryset = Customer.objects.filter(disabled=False)
+
+
+class One(DetailView[Customer]):
+    def get_queryset(self) -> ErpQuerySet[Customer]:
+        return Customer.objects.for_user(self.request.user)
