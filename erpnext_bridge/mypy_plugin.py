@@ -47,7 +47,8 @@ class DocumentPlugin(NewSemanalDjangoPlugin):
 
     def tables(self, made: Instance) -> frozenset[str]:
         # Django is set up by then, and not before.
-        from erpnext_bridge.documents import Document, child_tables
+        from erpnext_bridge.children import child_tables
+        from erpnext_bridge.documents import Document
 
         model = self.django_context.get_model_class_by_fullname(made.type.fullname)
         if model is None or not issubclass(model, Document):

@@ -77,7 +77,7 @@ class Figures:
 def read(model, identity, figures, limit=LIMIT):
     """Read documents as a list and one by one, and compare each value with what the site says."""
     from erpnext_bridge.access import open_site
-    from erpnext_bridge.documents import child_tables
+    from erpnext_bridge.children import child_tables
 
     access = open_site(identity)
     zone = access.facts.time_zone
