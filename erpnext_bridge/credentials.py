@@ -67,9 +67,10 @@ class Credentials:
         )
 
     def _check(self, **values: str) -> None:
-        for name, value in values.items():
-            if not PLAIN.fullmatch(value):
-                raise ValueError(f"The {name} of {self.kind} must be non-empty ASCII without blanks.")
+        wrong = [name for name, value in values.items() if not PLAIN.fullmatch(value)]
+        values = {}
+        if wrong:
+            raise ValueError(f"The {wrong[0]} of {self.kind} must be non-empty ASCII without blanks.")
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-import pickle
 import re
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from django.contrib.sessions.models import Session
-from django.db import connection as database
-from django.test import Client
 
 from erpnext_bridge.access import open_site
 from erpnext_bridge.identity import Identity
@@ -94,30 +89,8 @@ def test_the_request_to_erpnext_carries_pkce_state_and_our_exact_redirect_uri(ou
     assert "+" not in url.query
 
 
-def test_a_link_alone_does_not_start_it(ours):
-    assert ours.get("/erpnext/connect/").status_code == 200
-    strict = Client(enforce_csrf_checks=True)
-    strict.cookies = ours.cookies
-    assert strict.post("/erpnext/connect/").status_code == 403
-
-
 def test_without_next_the_user_sees_the_connections(ours, alice):
     assert ours.get(alice.allow(leave(ours)))["Location"] == "/erpnext/"
-
-
-@pytest.mark.parametrize(
-    "foreign",
-    [
-        "https://evil.example/",
-        "//evil.example/",
-        "/\\evil.example",
-        "javascript:alert(1)",
-        "http:///evil.example",
-    ],
-)
-def test_a_foreign_next_is_dropped(ours, alice, foreign):
-    assert "evil" not in ours.get("/erpnext/connect/", {"next": foreign}).content.decode()
-    assert ours.get(alice.allow(leave(ours, next=foreign)))["Location"] == "/erpnext/"
 
 
 def test_several_tabs_finish_in_any_order(ours, alice):
@@ -136,66 +109,12 @@ def test_the_sixth_tab_ends_the_first(ours, alice):
 # What is refused
 
 
-def test_a_replayed_answer_is_refused(ours, alice):
-    back = alice.allow(leave(ours))
-    assert ours.get(back).status_code == 302
-    before = Connection.objects.values().get()
-    again = ours.get(back)
-    assert (again.status_code, title(again)) == (400, "This connect cannot be finished")
-    assert Connection.objects.values().get() == before
-
-
-@pytest.mark.parametrize("state", ["", "forged", "' OR 1=1 --", "ü" * 3000])
-def test_a_forged_state_is_refused_and_asks_erpnext_nothing(ours, site, state):
-    leave(ours)
-    site.requests.clear()
-    assert ours.get("/erpnext/callback/", {"code": "x", "state": state}).status_code == 400
-    assert site.requests == []
-    assert not Connection.objects.exists()
-
-
-def test_another_browser_of_the_same_user_cannot_finish(ours, alice, user):
-    back = alice.allow(leave(ours))
-    other = Client()
-    other.force_login(user)
-    assert other.get(back).status_code == 400
-    assert not Connection.objects.exists()
-
-
-def test_another_user_in_the_same_browser_cannot_finish(ours, alice, django_user_model):
-    back = alice.allow(leave(ours))
-    bob = django_user_model.objects.create_user("bob")
-    session = ours.session
-    session["_auth_user_id"], session["_auth_user_hash"] = str(bob.pk), bob.get_session_auth_hash()
-    session.save()
-    answer = ours.get(back)
-    assert answer.status_code == 400
-    assert "started by somebody else" in answer.content.decode()
-    assert not Connection.objects.exists()
-
-
 def test_a_user_who_was_signed_out_meanwhile_is_told_so(ours, alice):
     back = alice.allow(leave(ours))
     ours.logout()
     answer = ours.get(back)
     assert answer.status_code == 400
     assert "not signed in" in answer.content.decode()
-
-
-def test_the_answer_for_one_site_does_not_finish_another(ours, alice, erpnext, settings, site):
-    settings.ERPNEXT_BRIDGE["SITES"]["other"] = settings.ERPNEXT_BRIDGE["SITES"]["default"]
-    query = urlsplit(alice.allow(leave(ours))).query
-    assert ours.get(f"/erpnext/callback/other/?{query}").status_code == 400
-    assert not Connection.objects.exists()
-
-
-def test_an_answer_that_comes_too_late_is_refused(ours, alice, settings):
-    back = alice.allow(leave(ours))
-    settings.ERPNEXT_BRIDGE["STATE_TTL"] = 0.000001
-    answer = ours.get(back)
-    assert answer.status_code == 400
-    assert "took too long" in answer.content.decode()
-    assert not Connection.objects.exists()
 
 
 def test_denying_changes_nothing_and_leaves_other_tabs_alone(ours, alice):
@@ -206,23 +125,6 @@ def test_denying_changes_nothing_and_leaves_other_tabs_alone(ours, alice):
     assert (answer.status_code, title(answer)) == (200, "Cancelled")
     assert not Connection.objects.exists()
     assert ours.get(alice.allow(other_tab))["Location"] == "/other/"
-
-
-def test_another_error_is_not_repeated_to_the_user(ours):
-    answer = ours.get("/erpnext/callback/", {"error": "server_error", "error_description": "Call 555-1234"})
-    assert answer.status_code == 400
-    assert "555-1234" not in answer.content.decode()
-
-
-def test_a_code_that_was_spent_elsewhere_is_refused(ours, alice, site):
-    back = alice.allow(leave(ours))
-    code = parse_qs(urlsplit(back).query)["code"][0]
-    forged = leave(ours)
-    state = parse_qs(urlsplit(forged).query)["state"][0]
-    # The thief's code carries another challenge than the victim's session holds a verifier for.
-    answer = ours.get("/erpnext/callback/", {"code": code, "state": state})
-    assert (answer.status_code, title(answer)) == (400, "ERPNext did not accept the authorization")
-    assert not Connection.objects.exists()
 
 
 # When ERPNext is not well
@@ -345,71 +247,3 @@ def test_connect_works_without_the_messages_framework(ours, alice, settings):
     settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if not app.endswith(".messages")]
     settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if ".messages." not in name]
     assert ours.get(alice.allow(leave(ours)))["Location"] == "/erpnext/"
-
-
-def test_a_session_that_is_kept_in_a_cookie_cannot_be_replayed(erpnext, alice, user, settings, site):
-    settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
-    ours = Client()
-    ours.force_login(user)
-    back = alice.allow(leave(ours))
-    cookie = ours.cookies["sessionid"].value
-    assert ours.get(back).status_code == 302
-    ours.cookies["sessionid"] = cookie
-    assert ours.get(back).status_code == 400
-
-
-# Secrets
-
-
-def test_no_token_is_ever_shown_or_logged(ours, alice, site, user, caplog):
-    caplog.set_level(logging.DEBUG)
-    user.is_staff = user.is_superuser = True
-    user.save()
-    url = leave(ours)
-    back = alice.allow(url)
-    pages = [ours.get(back)]
-    connection = Connection.objects.get()
-    secrets = {*(token.open() for token in connection.tokens)}
-    Connection.objects.update(expires_at="2020-01-01T00:00:00Z")
-    access = open_site(Identity.for_user(user))
-    access.client.logged_user()
-    connection = Connection.objects.get()
-    secrets |= {*(token.open() for token in connection.tokens)}
-    assert len(secrets) == 4
-
-    pages += [ours.get(page) for page in ("/erpnext/", "/erpnext/connect/", "/erpnext/disconnect/", back)]
-    pages += [ours.get("/admin/erpnext_bridge/connection/")]
-    pages += [ours.get(f"/admin/erpnext_bridge/connection/{connection.pk}/change/")]
-    site.revoke_tokens()
-    Connection.objects.update(expires_at="2020-01-01T00:00:00Z")
-    with pytest.raises(Exception, match="expired or were revoked") as over:
-        open_site(Identity.for_user(user)).client.logged_user()
-    pages += [ours.get("/erpnext/")]
-    connection = Connection.objects.get()
-
-    query = parse_qs(urlsplit(back).query)
-    secrets |= {query["code"][0], site.rows("OAuth Client")[0]["client_secret"]}
-    # The sandbox serves in this very process, and oauthlib's server logs what it issues.
-    logged = [record for record in caplog.records if not record.threadName.startswith("sandbox")]
-    log = "\n".join(f"{record.name} {record.getMessage()} {record.exc_text}" for record in logged)
-    shown = "".join(page.content.decode() for page in pages)
-    held = repr(
-        [
-            vars(connection),
-            connection,
-            str(connection),
-            access,
-            access.client,
-            over.value,
-            over.value.__dict__,
-        ]
-    )
-    with database.cursor() as cursor:
-        cursor.execute("SELECT * FROM erpnext_bridge_connection")
-        stored = repr(cursor.fetchall())
-    pickled = pickle.dumps([connection, over.value]).decode("latin-1")
-    for secret in secrets:
-        for place in (shown, log, held, stored, pickled):
-            assert secret not in place
-    assert not any(secret in session.session_data for session in Session.objects.all() for secret in secrets)
-    assert "requests_oauthlib" in log
