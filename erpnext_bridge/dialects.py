@@ -23,12 +23,18 @@ class Dialect:
     """Operator and value that find every Time but NULL, midnight among them; neither version takes the other's."""
     functions_as_dicts: bool
     """Whether an aggregate in `fields` is a dict: v16 refuses the text, v15 fails over the dict."""
+    quotes_names: bool
+    """Whether a fieldname is quoted in `order_by`, `group_by` and functions; v15 puts it into the SQL as it is."""
+
+    def name(self, fieldname: str) -> str:
+        """Return a fieldname as `order_by` and `group_by` want it, also where SQL knows it as a word of its own."""
+        return f"`{fieldname}`" if self.quotes_names else fieldname
 
     def aggregate(self, function: str, fieldname: str, alias: str) -> Any:
         """Return the entry of `fields` that aggregates a column."""
         if self.functions_as_dicts:
             return {function.upper(): fieldname, "as": alias}
-        return f"{function}({fieldname}) as {alias}"
+        return f"{function}({self.name(fieldname)}) as {alias}"
 
 
 V15 = Dialect(
@@ -39,6 +45,7 @@ V15 = Dialect(
     trims_members=True,
     time_is_set=("not in", [""]),
     functions_as_dicts=False,
+    quotes_names=True,
 )
 V16 = Dialect(
     version=16,
@@ -48,6 +55,7 @@ V16 = Dialect(
     trims_members=False,
     time_is_set=("like", "%"),
     functions_as_dicts=True,
+    quotes_names=False,
 )
 
 

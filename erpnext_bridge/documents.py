@@ -35,6 +35,7 @@ from erpnext_bridge.actions import Actions
 from erpnext_bridge.children import KnownRows, ParentField, TableEdit, child_tables
 from erpnext_bridge.conf import DEFAULT_SITE
 from erpnext_bridge.errors import NotConnected, PermissionRefused, UnsupportedQuery
+from erpnext_bridge.fields import OwnName
 from erpnext_bridge.identity import Identity, acting_as, ambient_identity
 from erpnext_bridge.query import ErpManager
 
@@ -137,7 +138,7 @@ class BaseDocument(models.Model, metaclass=DocumentBase):
     """Whether the DocType has one document only, which is called as it is: `class X(Document, single=True)`."""
 
     # None and not '' until ERPNext names it: '' would make all new documents one and the same to Django.
-    name = models.CharField(max_length=140, primary_key=True, blank=True, editable=False, default=None)
+    name = OwnName(max_length=140, primary_key=True, blank=True, editable=False, default=None)
     owner = models.CharField(max_length=140, blank=True, editable=False)
     creation = models.DateTimeField(null=True, blank=True, editable=False)
     modified = models.DateTimeField(null=True, blank=True, editable=False)

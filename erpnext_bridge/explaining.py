@@ -7,7 +7,7 @@ from typing import Any
 
 from erpnext_bridge.formula import Formula, Leaf, Literal, leaves, substitute
 from erpnext_bridge.plan import Branch, Compiled, Inner, ListRequest, Plan, Selection
-from erpnext_bridge.reading import Reader, inner_queries
+from erpnext_bridge.reading import Reader, askable, inner_queries
 from erpnext_bridge.rows import Join, joins_for
 
 Report = dict[str, Any]
@@ -91,7 +91,7 @@ def _inner(selection: Selection, reader: Reader) -> list[Report]:
         explain_query(inner.compiled, reader)
         if isinstance(inner, Inner)
         else explain_selection(inner, reader)
-        for inner in inner_queries(selection.where)
+        for inner in inner_queries(askable(selection))
     ]
 
 
@@ -100,7 +100,7 @@ def _plan(selection: Selection, reader: Reader) -> Plan:
 
 
 def _shown(selection: Selection) -> Formula:
-    return substitute(selection.where, _placeholder)
+    return substitute(askable(selection), _placeholder)
 
 
 def _placeholder(leaf: Leaf) -> Formula:

@@ -16,6 +16,8 @@ from django.db import models
 from django.db.models.lookups import Contains, EndsWith, IContains, IEndsWith, IStartsWith, StartsWith
 from django.forms import TextInput
 
+from erpnext_bridge.operators import TREE_LOOKUPS
+
 if TYPE_CHECKING:
     CharField = models.CharField[Any, Any]
     DecimalField = models.DecimalField[Any, Any]
@@ -69,6 +71,14 @@ for _lookup in (Contains, IContains, StartsWith, IStartsWith, EndsWith, IEndsWit
     LinkField.register_lookup(_lookup)
 
 
+class OwnName(CharField):
+    """The name of the document itself; to migrations a CharField."""
+
+    def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
+        name, _, args, options = super().deconstruct()
+        return name, "django.db.models.CharField", args, options
+
+
 class NameField(CharField):
     """The name of a document of a DocType without a model; None where there is no link."""
 
@@ -85,6 +95,11 @@ class NameField(CharField):
         name, path, args, options = super().deconstruct()
         options["doctype"] = self.doctype
         return name, path, args, options
+
+
+for _field in (LinkField, NameField, OwnName):
+    for _tree_lookup in TREE_LOOKUPS:
+        _field.register_lookup(_tree_lookup)
 
 
 class DynamicLink(NameField):

@@ -29,7 +29,7 @@ class Grouper:
 
     def count(self, plan: Plan, branch: Branch) -> int:
         """Return how many rows an exact branch has."""
-        rows = self.reader.walker.send(plan.grouped(branch, (), (), self.reader.dialect))
+        rows = self.reader.walker.send(plan.grouped(branch, (), ()))
         return int(rows[0][WEIGHT]) if rows else 0
 
     def groups(self, selection: Selection, grouping: Grouping) -> list[Row]:
@@ -84,7 +84,7 @@ class Grouper:
         single = len(plan.branches) == 1 and plan.branches[0].exact
         if not single or selection.relations or selection.is_single or "name" in columns:
             return plan, None
-        return plan, plan.grouped(plan.branches[0], columns, grouping.folds, self.reader.dialect)
+        return plan, plan.grouped(plan.branches[0], columns, grouping.folds)
 
     def _rows(self, selection: Selection, grouping: Grouping) -> tuple[Iterable[Row], bool]:
         """Return the rows to put together, and whether ERPNext grouped them already."""

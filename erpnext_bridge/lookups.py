@@ -83,8 +83,9 @@ LOOKUPS = {
     "istartswith": "istartswith",
     "endswith": "endswith",
     "iendswith": "iendswith",
+    **{test: test for test in ("descendants_of", "descendants_of_inclusive", "ancestors_of", "timespan")},
 }
-"""Django's lookup → test. `isnull` and `range` are built from these; every other lookup is refused."""
+"""Django's lookup → test; `isnull` and `range` are built from these. What is not here is tested by `compiler/judges.py`."""
 
 PATTERNS = {
     "contains": "%{}%",

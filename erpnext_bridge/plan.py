@@ -82,9 +82,10 @@ class OrderKey:
         first = not self.descending if self.nulls_first is None else self.nulls_first
         return first != self.descending
 
-    def __str__(self) -> str:
+    def said(self, dialect: Dialect) -> str:
+        """Return the key as a part of `order_by`."""
         # The direction is always said: v2 lists sort downwards without it, v1 lists upwards.
-        return f"{self.fieldname} {'desc' if self.descending else 'asc'}"
+        return f"{dialect.name(self.fieldname)} {'desc' if self.descending else 'asc'}"
 
 
 def sorted_by(rows: Iterable[Row], keys: tuple[OrderKey, ...]) -> list[Row]:
@@ -245,6 +246,7 @@ class Plan:
 
     selection: Selection
     branches: tuple[Branch, ...]
+    dialect: Dialect
 
     def request(self, branch: Branch, columns: tuple[Any, ...], *, limit: int, start: int = 0) -> ListRequest:
         """Return the sorted request for some rows of a branch."""
@@ -254,26 +256,26 @@ class Plan:
             fields=columns,
             filters=branch.filters,
             or_filters=branch.or_filters,
-            order_by=", ".join(map(str, selection.sort_keys)),
+            order_by=", ".join(key.said(self.dialect) for key in selection.sort_keys),
             limit_start=start,
             limit=limit,
             parent=selection.parent,
         )
 
-    def grouped(
-        self, branch: Branch, columns: tuple[str, ...], folds: tuple[Fold, ...], dialect: Dialect
-    ) -> ListRequest:
+    def grouped(self, branch: Branch, columns: tuple[str, ...], folds: tuple[Fold, ...]) -> ListRequest:
         """Return the request that counts and aggregates the rows for each combination of values of these columns."""
+        dialect = self.dialect
         parts = dict.fromkeys(part for fold in folds if fold.pushable for part in fold.parts())
         fields = [dialect.aggregate("count", "name", WEIGHT)]
         fields += [dialect.aggregate(function, name, part_alias(function, name)) for function, name in parts]
+        names = [dialect.name(column) for column in columns]
         return ListRequest(
             doctype=self.selection.doctype,
             fields=(*columns, *fields),
             filters=branch.filters,
             or_filters=branch.or_filters,
-            order_by=", ".join(f"{each} asc" for each in columns) or None,
-            group_by=", ".join(columns) or None,
+            order_by=", ".join(f"{name} asc" for name in names) or None,
+            group_by=", ".join(names) or None,
             parent=self.selection.parent,
         )
 
@@ -282,7 +284,7 @@ class Plan:
         bare = replace(
             self.selection, columns=("name",), linked=(), relations=(), folds=(), order=(), start=0, stop=None
         )
-        return Plan(bare, self.branches)
+        return Plan(bare, self.branches, self.dialect)
 
     def needed(self, branch: Branch) -> tuple[Column, ...]:
         """Return what is read of each row: for the caller, to sort by, and for the recheck."""
@@ -310,7 +312,7 @@ def make_plan(selection: Selection, dialect: Dialect, max_branches: int, max_mem
     found: list[Branch] = []
     for where in _chunks(selection.where, max_members):
         found += _branches(prepare(where, dialect), dialect, max_branches, max_members)
-    return Plan(selection, tuple(found))
+    return Plan(selection, tuple(found), dialect)
 
 
 def _chunks(where: Formula, size: int) -> list[Formula]:

@@ -220,30 +220,11 @@ class Reader:
 
     def resolved(self, selection: Selection) -> Formula:
         """Return the condition with its inner queries answered."""
-        where = selection.where
-        parts = where.parts if isinstance(where, And) else (where,)
-        said = {part for part in parts if isinstance(part, Literal) and part.test not in lookups.NEVER_SAID}
 
-        def resolve(leaf: Leaf) -> Formula:
-            if not isinstance(leaf, Literal):
-                return leaf
-            if leaf.test in lookups.SAID_BY_FRAPPE and leaf not in said:
-                return self._named(selection, leaf)
-            return self._resolve(leaf)
+        def answer(leaf: Leaf) -> Formula:
+            return self._resolve(leaf) if isinstance(leaf, Literal) else leaf
 
-        return substitute(where, resolve)
-
-    def _named(self, selection: Selection, literal: Literal) -> Formula:
-        """Return a test that only the site can decide as the names of the documents that pass it."""
-        if literal.test in lookups.SAID_ANYWHERE:
-            return literal
-        negated = literal.test.startswith("not_")
-        asked = replace(literal, test=literal.test.removeprefix("not_"), null_ok=False)
-        alone = Selection(
-            selection.doctype, ("name",), asked, parent=selection.parent, member_kind=lookups.NAME
-        )
-        found = Literal("name", lookups.NAME, "not_in_query" if negated else "in_query", alone)
-        return lookups.with_nulls(self._resolve(found), literal)
+        return substitute(askable(selection), answer)
 
     def _resolve(self, literal: Literal) -> Formula:
         if literal.test not in ("in_query", "not_in_query"):
@@ -264,6 +245,39 @@ class Reader:
             return (inner.encode(output.value(row)) for row in self.results(inner.compiled))
         (column,) = inner.columns
         return (lookups.member(inner.member_kind, row[column]) for row in self.rows(inner))
+
+
+def askable(selection: Selection) -> Formula:
+    """
+    Return the condition with what only the site can decide said by filters of its own.
+
+    A tree operator needs two filters, and its opposite may not exist: within an OR, or negated, an inner query names
+    the documents that pass.
+    """
+    where = selection.where
+    parts = where.parts if isinstance(where, And) else (where,)
+    said = {part for part in parts if isinstance(part, Literal) and part.test not in lookups.NEVER_SAID}
+
+    def ask(leaf: Leaf) -> Formula:
+        asked = isinstance(leaf, Literal) and leaf.test in lookups.SAID_BY_FRAPPE - lookups.SAID_ANYWHERE
+        return _named(selection, leaf) if asked and isinstance(leaf, Literal) and leaf not in said else leaf
+
+    return substitute(where, ask)
+
+
+def _named(selection: Selection, literal: Literal) -> Formula:
+    negated = literal.test.startswith("not_")
+    asked = replace(literal, test=literal.test.removeprefix("not_"), null_ok=False)
+    alone = Selection(
+        selection.doctype,
+        ("name",),
+        asked,
+        parent=selection.parent,
+        identity=selection.identity,
+        member_kind=lookups.NAME,
+    )
+    found = Literal("name", lookups.NAME, "not_in_query" if negated else "in_query", alone)
+    return lookups.with_nulls(found, literal)
 
 
 def inner_queries(formula: Formula) -> Iterator[Selection | Inner]:

@@ -34,7 +34,7 @@ class Walker:
 
     def checked(self, plan: Plan, branch: Branch) -> Iterator[Row]:
         """Yield the rows of a branch that pass its recheck, from the first one on."""
-        whole = Plan(replace(plan.selection, start=0, stop=None), plan.branches)
+        whole = replace(plan, selection=replace(plan.selection, start=0, stop=None))
         rows = self.walk(whole, branch)
         if branch.recheck == TRUE:
             return rows

@@ -316,7 +316,7 @@ def test_only_the_columns_asked_for_are_read():
     ],
 )
 def test_every_request_is_sorted_and_name_breaks_ties(queryset, order):
-    assert ", ".join(map(str, selection(queryset()).sort_keys)) == order
+    assert ", ".join(key.said(V16) for key in selection(queryset()).sort_keys) == order
 
 
 def test_a_slice_is_an_offset_and_a_limit():
@@ -356,7 +356,7 @@ def test_what_frappe_cannot_say_is_refused_by_name(queryset, words):
 @pytest.mark.parametrize(
     ("method", "arguments"),
     [
-        ("update", {"status": "x"}), ("delete", {}), ("select_for_update", {}), ("extra", {}),
+        ("select_for_update", {}), ("extra", {}), ("raw", {}),
     ],
 )  # fmt: skip
 def test_a_method_that_frappe_cannot_answer_is_refused_by_name(method, arguments):
@@ -409,8 +409,8 @@ def test_a_link_sorts_by_the_order_of_the_documents_it_leads_to():
 
     (key, _) = selection(Shop.objects.order_by("region")).sort_keys
     assert key.term.text == "region.title"
-    assert str(selection(Shop.objects.order_by("-region_id")).sort_keys[0]) == "region desc"
-    assert str(selection(Shop.objects.order_by("region__pk")).sort_keys[0]) == "region asc"
+    assert selection(Shop.objects.order_by("-region_id")).sort_keys[0].said(V15) == "`region` desc"
+    assert selection(Shop.objects.order_by("region__pk")).sort_keys[0].said(V16) == "region asc"
 
 
 @isolate_apps("tests.erp")
