@@ -21,7 +21,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 from zoneinfo import ZoneInfo
 
 from django.db import DEFAULT_DB_ALIAS, models
@@ -37,10 +37,8 @@ from erpnext_bridge.conf import DEFAULT_SITE
 from erpnext_bridge.errors import NotConnected, PermissionRefused, UnsupportedQuery
 from erpnext_bridge.fields import OwnName
 from erpnext_bridge.identity import Identity, acting_as, ambient_identity
+from erpnext_bridge.later import Later
 from erpnext_bridge.query import ErpManager
-
-if TYPE_CHECKING:
-    from erpnext_bridge.models import DocumentWrite
 
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
@@ -162,7 +160,7 @@ class BaseDocument(models.Model, metaclass=DocumentBase):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._loaded: dict[str, Any] = {}
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, **self._with_promises(kwargs))
         if not args:
             # Not from a row, which knows whose it is.
             self.erp_identity = ambient_identity(self._site())
@@ -289,14 +287,40 @@ class BaseDocument(models.Model, metaclass=DocumentBase):
         links = [
             field for field in self._meta.concrete_fields if field.is_relation and field.column not in skip
         ]
-        self._prepare_related_fields_for_save("save", links)  # type: ignore[attr-defined]
-        return {
+        promised = self._promised(links)
+        if known := [field for field in links if field.column not in promised]:
+            self._prepare_related_fields_for_save("save", known)  # type: ignore[attr-defined]
+        return promised | {
             values.column_of(field): values.to_payload(field, value)
             for field in self._meta.concrete_fields
             if field.column not in skip
             and (value := getattr(self, field.attname)) is not None
             and (value or value != field.get_default())
         }
+
+    def _promised(self, links: Iterable[Any]) -> dict[str, Any]:
+        """Return the links to documents that are queued to be created: by fieldname, the write instead of the name."""
+        linked = ((field, field.get_cached_value(self, default=None)) for field in links)
+        return {
+            values.column_of(field): document.creation_write
+            for field, document in linked
+            if document is not None
+            and document.pk is None
+            and getattr(document, "creation_write", None) is not None
+        }
+
+    @classmethod
+    def _with_promises(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Let a link be given as the write that creates its document: `SalesOrder(customer=write)`."""
+        promises = [name for name, value in given.items() if isinstance(value, payloads.Promised)]
+        return (
+            given
+            if not promises
+            else {
+                cls._meta.get_field(name).attname if name in promises else name: value  # type: ignore[union-attr]
+                for name, value in given.items()
+            }
+        )
 
     # Whose rights.
 
@@ -323,7 +347,7 @@ class BaseDocument(models.Model, metaclass=DocumentBase):
         )
 
 
-class Document(Actions, BaseDocument):
+class Document(Actions, Later, BaseDocument):
     """A document of a DocType. Instances act with the rights they were read with."""
 
     class Meta:
@@ -457,6 +481,7 @@ class Document(Actions, BaseDocument):
         with saving.row_signals(tables):
             if created:
                 self._refuse_new_single()
+                self._refuse_queued()
                 saving.create(self, tables)
             else:
                 saving.change(self, changed=changed, tables=tables)
@@ -483,53 +508,6 @@ class Document(Actions, BaseDocument):
             raise ValueError(
                 f"{self._meta.object_name} has no such fields or tables to save: {', '.join(sorted(unknown))}."
             )
-
-    # Writing in the background.
-
-    def save_later(self, *, user: Any = None, submit: bool = False) -> DocumentWrite:
-        """
-        Create the document, or send its changes, after the current transaction commits.
-
-        `user` says whose rights the write carries, where the instance does not. With `submit`, the document is
-        submitted once it is created.
-        """
-        if self._state.adding:
-            return self._later("create", user, payload=self.creation_payload(), submit=submit)
-        if submit:
-            raise UnsupportedQuery(
-                "save_later(submit=True) is for new documents. Save it, then call submit_later()."
-            )
-        if saving.changed_rows(self):
-            raise UnsupportedQuery(
-                "Rows that were read are saved now, with save(): save_later() would lose their changes."
-            )
-        return self._later("update", user, payload=self.changes(), base_modified=self._base_modified() or "")
-
-    save_later.alters_data = True  # type: ignore[attr-defined]
-
-    def submit_later(self, *, user: Any = None) -> DocumentWrite:
-        """Submit the document in the background."""
-        return self._later("submit", user)
-
-    submit_later.alters_data = True  # type: ignore[attr-defined]
-
-    def cancel_later(self, *, user: Any = None) -> DocumentWrite:
-        """Cancel the document in the background."""
-        return self._later("cancel", user)
-
-    cancel_later.alters_data = True  # type: ignore[attr-defined]
-
-    def delete_later(self, *, user: Any = None) -> DocumentWrite:
-        """Delete the document in the background."""
-        return self._later("delete", user)
-
-    delete_later.alters_data = True  # type: ignore[attr-defined]
-
-    def _later(self, action: str, user: Any, **promise: Any) -> DocumentWrite:
-        from erpnext_bridge import writes
-
-        identity = Identity.for_user(user, self._site()) if user is not None else self._identity()
-        return writes.enqueue(action, identity, self.doctype, name=self.name or "", **promise)
 
     # Payloads.
 

@@ -27,6 +27,7 @@ from erpnext_bridge.dialects import dialect_for
 from erpnext_bridge.errors import NotConnected, UnsupportedQuery
 from erpnext_bridge.explaining import explain_query
 from erpnext_bridge.identity import Identity, acting_as, ambient_identity
+from erpnext_bridge.later import LaterQuerySet
 from erpnext_bridge.reading import Reader
 from erpnext_bridge.rows import Row
 from erpnext_bridge.values import column_of, decoder
@@ -220,7 +221,7 @@ def _with_own_rights(mode: Any) -> Any:
     )
 
 
-class ErpQuerySet(WritingQuerySet[_D]):
+class ErpQuerySet(LaterQuerySet, WritingQuerySet[_D]):
     """A lazy set of documents at ERPNext. Methods that Frappe cannot answer raise UnsupportedQuery."""
 
     query: ErpQuery

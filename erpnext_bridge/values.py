@@ -21,6 +21,8 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
 
+from erpnext_bridge.payloads import Promised
+
 STAMP_FORMAT = "%Y-%m-%d %H:%M:%S.%f"
 """All six digits: Frappe 16 compares a nullable Datetime as text (frappe/database/query.py)."""
 
@@ -36,8 +38,11 @@ def to_payload(field: models.Field[Any, Any], value: Any) -> Any:
     """
     Return a field's value for a document's payload: numbers stay numbers, and a moment stays aware.
 
-    Raises Django's ValidationError for a value that the field cannot hold.
+    A write stands for the name of the document that it creates. Raises Django's ValidationError for a value that the
+    field cannot hold.
     """
+    if isinstance(value, Promised):
+        return value
     target = _target(field)
     kind = target.get_internal_type()
     if value is None or kind not in _PAYLOADS:

@@ -267,9 +267,18 @@ class _Promise:
             else:
                 self.after.append(other)
         self.payload = fill_names(self.payload, known)
-        self.after = [
-            each for each in {each.pk: each for each in self.after}.values() if each.state != State.DONE
-        ]
+        self._keep_undone()
+
+    def _keep_undone(self) -> None:
+        if not self.after:
+            return
+        found = DocumentWrite.objects.in_bulk({each.pk for each in self.after})
+        for other in found.values():
+            if other.state in (State.REFUSED, State.CANCELLED):
+                raise ValueError(
+                    f"A write cannot wait for one that is {other.state}: {other.title}. Retry that first."
+                )
+        self.after = [other for other in found.values() if other.state != State.DONE]
 
     def _place(self, write: DocumentWrite) -> None:
         """Say which document the write is about, and put it behind those that are about the same."""

@@ -54,6 +54,7 @@ DOCTYPES = [
         "fields": [
             _field("subject", reqd=1),
             _field("remarks", "Small Text", allow_on_submit=1),
+            _field("ticket", "Link", options="Ticket"),
             _field("lines", "Table", options="Deal Line"),
         ],
         "permissions": [CLERK, MAKER, READER],
@@ -61,7 +62,11 @@ DOCTYPES = [
     {
         "name": "Deal Line",
         "istable": 1,
-        "fields": [_field("item", reqd=1), _field("qty", "Float")],
+        "fields": [
+            _field("item", reqd=1),
+            _field("qty", "Float"),
+            _field("ticket", "Link", options="Ticket"),
+        ],
         "permissions": [],
     },
 ]
