@@ -232,6 +232,13 @@ class BaseDocument(models.Model, metaclass=DocumentBase):
             if field.column not in self._never_sent and self._is_changed(field.attname)
         }
 
+    def as_read(self) -> Self:
+        """Return the document as it was read, without what changed here since."""
+        instance = self.from_db(None, list(self._loaded), list(map(_frozen, self._loaded.values())))
+        instance.erp_identity = self.erp_identity
+        instance._loaded = dict(self._loaded)
+        return instance
+
     _read_zone: ZoneInfo
     _prefetched_objects_cache: dict[str, Any]
 

@@ -48,7 +48,7 @@ class LinkField(ForeignKey):
     def validate(self, value: Any, model_instance: Any) -> None:
         """As Django's, with the rights of the document that holds the link."""
         models.Field.validate(self, value, model_instance)
-        if value is None:
+        if value is None or self._is_read(value, model_instance):
             return
         linked = self.remote_field.model._meta.base_manager.db_manager(hints={"instance": model_instance})
         if not linked.filter(pk=value).complex_filter(self.get_limit_choices_to()).exists():
@@ -59,6 +59,11 @@ class LinkField(ForeignKey):
                 "value": value,
             }
             raise ValidationError(self.error_messages["invalid"], code="invalid", params=params)
+
+    def _is_read(self, value: Any, model_instance: Any) -> bool:
+        """Tell whether the linked document is at hand, read at ERPNext by a form that has tested its limits."""
+        linked = self.get_cached_value(model_instance, default=None)
+        return linked is not None and linked.pk == value and not linked._state.adding
 
     def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
         name, path, args, options = super().deconstruct()
