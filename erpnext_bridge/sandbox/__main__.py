@@ -79,7 +79,8 @@ def serve(options: argparse.Namespace, write: Write) -> None:
             # In the background it may not read from the terminal; it has to run all the same.
             before = signal.signal(signal.SIGTTIN, signal.SIG_IGN)
             stack.callback(signal.signal, signal.SIGTTIN, before)
-        sandbox = Sandbox(options.frappe, world, options.host, options.port)
+        # Nobody looks at the log of this one.
+        sandbox = Sandbox(options.frappe, world, options.host, options.port, keep_requests=100)
         said = [console.obey(sandbox, line) for line in commands_of(options)]
         if wrong := [answer for answer in said if answer.startswith("?")]:
             raise SystemExit("\n".join(wrong))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from email.utils import parseaddr
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 from . import errors
 from .meta import INT_TYPES, NO_VALUE_TYPES, DocField
@@ -160,13 +162,19 @@ def _check_formats(ctx: Context, doc: Document) -> None:
 def _check_email(ctx: Context, df: DocField, text: str) -> None:
     for address in re.split(r"[,\n]", text):
         address = address.strip()
+        if "<" in address:
+            # With a display name before it.
+            address = parseaddr(address)[1] or address
         if address and address not in ("Administrator", "Guest") and not _EMAIL.search(address):
             message = f"{address} is not a valid Email Address"
             errors.throw(ctx, message, errors.InvalidEmailAddressError)
 
 
 def _check_url(ctx: Context, df: DocField, text: str) -> None:
-    if not _URL.match(text):
+    parts = urlsplit(text)
+    # 16 takes any scheme (utils/__init__.py, validate_url).
+    known = ctx.version >= 16 and bool(parts.scheme and (parts.netloc or parts.path))
+    if not known and not _URL.match(text):
         errors.throw(ctx, f"'<strong>{text}</strong>' is not a valid URL")
 
 
@@ -181,7 +189,13 @@ def _check_phone(ctx: Context, df: DocField, text: str) -> None:
         errors.throw(ctx, message, errors.InvalidPhoneNumberError, title="Invalid Phone Number")
 
 
-_FORMATS = {"Email": _check_email, "URL": _check_url, "Phone": _check_phone}
+def _check_name(ctx: Context, df: DocField, text: str) -> None:
+    if not _PERSON.match(text.strip()):
+        errors.throw(ctx, f"{text} is not a valid Name", errors.InvalidNameError)
+
+
+_PERSON = re.compile(r"[\w][\w'-]*( \w[\w'-]*)*$")
+_FORMATS = {"Name": _check_name, "Email": _check_email, "URL": _check_url, "Phone": _check_phone}
 
 
 def _check_selects(ctx: Context, doc: Document) -> None:

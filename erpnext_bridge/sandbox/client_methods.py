@@ -208,7 +208,7 @@ def get_password(ctx: Context, doctype: Any, name: Any, fieldname: Any) -> Any:
     secret = ctx.store.secret(doctype, str(doc.name), fieldname)
     if secret is None:
         message = f"Password not found for {doctype} {name} {fieldname}"
-        errors.throw(ctx, message, errors.AuthenticationError)
+        errors.throw(ctx, message, errors.AuthenticationError if ctx.version < 16 else errors.ValidationError)
     return secret
 
 

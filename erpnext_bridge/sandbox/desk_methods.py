@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from . import deleting, dialect15, documents, errors, listing, permissions
-from .client_methods import cacheable, described_rights
+from . import deleting, dialect15, docinfo, documents, errors, listing, permissions, renaming
+from .client_methods import cacheable
 from .dialect16 import Engine
 from .filters import from_json
 from .mariadb import DECIMAL, Expr
 from .meta import DocType
-from .methods import not_whitelisted, whitelist
+from .methods import TEXT, not_whitelisted, whitelist
 from .permissions import meta_of
 from .query import Query
 
@@ -306,37 +306,8 @@ def getdoc(ctx: Context, doctype: Any, name: Any) -> Any:
     doc.hide_levels()
     ctx.response["docs"] = [doc.as_dict(nulls=False)]
     ctx.response["_link_titles"] = {}
-    _add_docinfo(ctx, doc)
+    docinfo.add(ctx, doc)
     return None
-
-
-def _add_docinfo(ctx: Context, doc: Document) -> None:
-    empty = (
-        "comments shared assignment_logs attachment_logs info_logs like_logs workflow_logs attachments "
-        "communications automated_messages versions assignments milestones views "
-    ) + ("energy_point_logs" if ctx.version < 16 else "custom_perm_types")
-    ctx.response["docinfo"] = {
-        "user_info": _user_info(ctx, doc.get("owner")),
-        **{key: [] for key in empty.split()},
-        "doctype": doc.doctype,
-        "name": doc.name,
-        "permissions": described_rights(ctx, doc),
-        "additional_timeline_content": [],
-        "is_document_followed": None,
-        "tags": "",
-        "document_email": None,
-    }
-    return
-
-
-def _user_info(ctx: Context, user: Any) -> dict[str, Any]:
-    """Since 16 the owner is introduced along with the document."""
-    row = ctx.store.get("User", user) if ctx.version >= 16 and user else None
-    if row is None:
-        return {}
-    zone = row.get("time_zone") or ctx.site.world.time_zone
-    info = {"fullname": row["full_name"], "image": row.get("user_image"), "name": row["name"]}
-    return {row["name"]: {**info, "email": row["email"], "time_zone": zone}}
 
 
 @whitelist("frappe.desk.form.save.savedocs", verbs=("POST", "PUT"))
@@ -350,11 +321,11 @@ def savedocs(ctx: Context, doc: Any, action: Any) -> Any:
         loaded.values["name"] = data.get("__newname")
     loaded.values["docstatus"] = {"Save": 0, "Submit": 1, "Update": 1, "Cancel": 2}[str(action)]
     saved = documents.save(ctx, loaded)
-    shown = saved.as_dict(nulls=False)
+    shown = saved.as_dict()
     if data.get("__islocal"):
         shown["localname"] = data.get("name")
     ctx.response["docs"] = [shown]
-    _add_docinfo(ctx, saved)
+    docinfo.add(ctx, saved)
     label = {"Save": "Saved", "Submit": "Submitted", "Update": "Saved", "Cancel": "Cancelled"}
     errors.msgprint(ctx, label[str(action)], indicator="green", alert=True)
     return None
@@ -376,6 +347,8 @@ def run_doc_method(
     """Call a method of a document, stored or sent along."""
     from .resources import DOCUMENT_METHODS, PRIVATE, call_document
 
+    if ctx.api_version == 2 and document is None:
+        raise errors.TypeError("run_doc_method() missing 1 required positional argument: 'document'")
     arguments = args or arg or kwargs or {}
     arguments = from_json(arguments) if isinstance(arguments, str) else arguments
     if dt:
@@ -435,11 +408,14 @@ def share_add(
     where = {"share_doctype": doctype, "share_name": name, "user": user}
     found = ctx.store.rows("DocShare", where, limit=1)
     rights = {"read": read, "write": write, "submit": submit, "share": share, "everyone": everyone}
-    numbers = {key: listing.cint(value) for key, value in rights.items()}
+    numbers = {key: listing.cint(value) for key, value in rights.items()} | {"read": 1}
+    doc = documents.load(ctx, doctype, name)
+    if not permissions.has_permission(ctx, doctype, "share", doc, show=False):
+        errors.throw(ctx, f"No permission to share {doctype} {name}", errors.PermissionError)
     if found:
-        ctx.store.update("DocShare", found[0]["name"], numbers)
+        changed = {"modified": ctx.site.now_text(), "modified_by": ctx.user}
+        ctx.store.update("DocShare", found[0]["name"], {**numbers, **changed})
         return documents.load(ctx, "DocShare", found[0]["name"]).as_dict(nulls=False)
-    permissions.require(ctx, doctype, "share", documents.load(ctx, doctype, name))
     return _make(ctx, "DocShare", {**where, **numbers}).as_dict(nulls=False)
 
 
@@ -490,6 +466,25 @@ def _note(ctx: Context, doc: Document, entry: dict[str, Any]) -> None:
     ctx.store.update(doc.doctype, doc.name, {"_comments": json.dumps([*notes, entry])})
 
 
+@whitelist("frappe.model.rename_doc.update_document_title", types={"doctype": TEXT, "docname": TEXT})
+def update_document_title(
+    ctx: Context, doctype: Any, docname: Any, title: Any = None, name: Any = None, merge: Any = False
+) -> Any:
+    """A new name, a new title, or both; answers the name."""
+    doc = documents.load(ctx, doctype, docname)
+    permissions.check_document(ctx, doc, "write")
+    field = doc.meta.title_field
+    retitled = bool(title and field and field != "name" and title != doc.get(field))
+    if name and name != doc.name:
+        docname = renaming.rename(ctx, doctype, str(doc.name), name, merge)
+    if retitled:
+        doc = documents.load(ctx, doctype, docname)
+        doc.values[field] = title
+        documents.save(ctx, doc)
+        errors.msgprint(ctx, "Saved", indicator="green", alert=True)
+    return docname
+
+
 @whitelist("frappe.desk.form.utils.add_comment", verbs=("POST", "PUT"))
 def add_comment(
     ctx: Context,
@@ -506,16 +501,80 @@ def add_comment(
 
 @whitelist("frappe.desk.doctype.tag.tag.add_tag")
 def add_tag(ctx: Context, tag: Any, dt: Any, dn: Any, color: Any = None) -> Any:
+    """A tag that is there already asks nobody; a new one is written for whoever may write the document."""
+    tags = _tags_of(ctx, dt, dn)
+    if tag in tags or (not tag and ctx.version < 16):
+        return tag
     permissions.check_document(ctx, documents.load(ctx, dt, dn), "write")
-    stored = ctx.store.value(dt, dn, "_user_tags") or ""
-    tags = [one for one in stored.split(",") if one]
-    if tag and tag not in tags:
-        tags.append(str(tag))
-        lead = "," if ctx.version < 16 else ""
-        ctx.store.update(dt, dn, {"_user_tags": lead + ",".join(tags)})
-    if tag and ctx.store.exists("Tag", tag) is None:
+    if ctx.store.exists("Tag", tag) is None:
+        if not tag:
+            errors.throw(ctx, "Please set the document name")
         _make(ctx, "Tag", {"name": tag})
+    for part in str(tag).split(","):
+        # Commas separate tags where they are stored: each part has to be one.
+        if ctx.store.exists("Tag", part) is None:
+            errors.throw(ctx, f"Could not find Document Tag: {part}", errors.LinkValidationError)
+    _set_tags(ctx, dt, dn, [*tags, str(tag)])
     return tag
+
+
+def _tags_of(ctx: Context, doctype: Any, name: Any) -> list[str]:
+    return [one for one in str(ctx.store.value(doctype, name, "_user_tags") or "").split(",") if one]
+
+
+def _set_tags(ctx: Context, doctype: Any, name: Any, tags: list[str]) -> None:
+    lead = "," if ctx.version < 16 else ""
+    ctx.store.update(doctype, name, {"_user_tags": lead + ",".join(tags)})
+
+
+@whitelist("frappe.desk.doctype.tag.tag.remove_tag")
+def remove_tag(ctx: Context, tag: Any, dt: Any, dn: Any) -> None:
+    doc = documents.load(ctx, dt, dn)
+    permissions.check_document(ctx, doc, "write")
+    _set_tags(ctx, dt, doc.name, [one for one in _tags_of(ctx, dt, dn) if one.lower() != str(tag).lower()])
+
+
+@whitelist("frappe.desk.doctype.tag.tag.get_tags")
+def get_tags(ctx: Context, doctype: Any, txt: Any) -> Any:
+    found = listing.get_list(ctx, "Tag", filters=[["name", "like", f"%{txt}%"]], limit_page_length=0)
+    names = {str(row["name"]) for row in found}
+    return sorted(name for name in names if str(txt).casefold() in name.casefold())
+
+
+@whitelist("frappe.desk.like.toggle_like")
+def toggle_like(ctx: Context, doctype: Any, name: Any, add: Any = False) -> None:
+    doc = documents.load(ctx, doctype, name)
+    liked = from_json(ctx.store.value(doctype, doc.name, "_liked_by") or "[]")
+    likes = [user for user in liked if user != ctx.user]
+    if add == "Yes":
+        likes = liked if ctx.user in liked else [*liked, ctx.user]
+    if add == "Yes" and ctx.user not in liked:
+        comment(ctx, doc, "Liked", comment_type="Like")
+    ctx.store.update(doctype, doc.name, {"_liked_by": json.dumps(likes)})
+
+
+@whitelist("frappe.desk.form.load.get_docinfo")
+def get_docinfo(ctx: Context, doctype: Any = None, name: Any = None) -> None:
+    doc = documents.load(ctx, doctype, name)
+    permissions.check_document(ctx, doc)
+    docinfo.add(ctx, doc)
+
+
+@whitelist("frappe.desk.form.save.cancel", verbs=("POST", "PUT"))
+def cancel_form(ctx: Context, doctype: Any = None, name: Any = None) -> None:
+    doc = documents.cancel(ctx, documents.load(ctx, doctype, name))
+    ctx.response["docs"] = [doc.as_dict()]
+    docinfo.add(ctx, doc)
+    errors.msgprint(ctx, "Cancelled", indicator="red", alert=True)
+
+
+@whitelist("frappe.desk.form.assign_to.remove")
+def unassign(ctx: Context, doctype: Any, name: Any, assign_to: Any) -> Any:
+    permissions.check_document(ctx, documents.load(ctx, doctype, name))
+    place = {"reference_type": doctype, "reference_name": str(name), "allocated_to": assign_to}
+    for row in ctx.store.rows("ToDo", {**place, "status": "Open"}, limit=1):
+        ctx.store.update("ToDo", row["name"], {"status": "Cancelled"})
+    return _assigned(ctx, doctype, name)
 
 
 @whitelist("frappe.desk.form.assign_to.add")
@@ -529,7 +588,12 @@ def assign(
     priority: Any = "Medium",
 ) -> Any:
     users = from_json(assign_to) if isinstance(assign_to, str) else assign_to
-    for user in users:
+    permissions.check_document(ctx, documents.load(ctx, doctype, name))
+    place = {"reference_type": doctype, "reference_name": str(name), "status": "Open"}
+    there = {row["allocated_to"] for row in ctx.store.rows("ToDo", place)}
+    if known := [user for user in users if user in there]:
+        errors.msgprint(ctx, "Already in the following Users ToDo list:<br><br>" + "<br>".join(known))
+    for user in (user for user in users if user not in there):
         values = {
             "allocated_to": user,
             "reference_type": doctype,
@@ -541,7 +605,13 @@ def assign(
             "assigned_by": ctx.user,
         }
         _make(ctx, "ToDo", values)
-    ctx.store.update(doctype, name, {"_assign": json.dumps(list(users))})
-    where = {"reference_type": doctype, "reference_name": str(name), "status": "Open"}
-    rows = ctx.store.rows("ToDo", where)
+    return _assigned(ctx, doctype, name)
+
+
+def _assigned(ctx: Context, doctype: Any, name: Any) -> list[dict[str, Any]]:
+    """Who has the document to do; the document names them, too (ToDo.update_in_reference)."""
+    place = {"reference_type": doctype, "reference_name": str(name), "status": "Open"}
+    rows = ctx.store.rows("ToDo", place)
+    names = [row["allocated_to"] for row in rows]
+    ctx.store.update(doctype, name, {"_assign": json.dumps(names) if names else ""})
     return [{"owner": row["allocated_to"], "name": row["name"]} for row in rows]

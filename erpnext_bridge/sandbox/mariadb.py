@@ -127,7 +127,9 @@ def is_number(text: str) -> bool:
 
 def is_time(text: str) -> bool:
     """Whether a TIME column takes the text: a clock, or digits whose minutes and seconds are below sixty."""
-    if _TIME.match(text) or ((stamp := _DATE.match(text)) and stamp.group(4)):
+    if clock := _TIME.match(text):
+        return all(int(part) < 60 for part in re.findall(r":(\d+)", clock[0]))
+    if (stamp := _DATE.match(text)) and stamp.group(4):
         return True
     match = _TIME_DIGITS.fullmatch(text)
     if match is None:

@@ -222,11 +222,12 @@ class DocType:
 
     @cached_property
     def formatted(self) -> list[DocField]:
-        """Fields whose text has a form to keep: e-mail addresses, URLs and phone numbers."""
+        """Fields whose text has a form to keep: e-mail addresses, names, URLs and phone numbers."""
         return [
             field
             for field in self.fields
-            if field.fieldtype == "Phone" or (field.fieldtype == "Data" and field.options in ("Email", "URL"))
+            if field.fieldtype == "Phone"
+            or (field.fieldtype == "Data" and field.options in ("Email", "Name", "URL"))
         ]
 
     @cached_property

@@ -34,6 +34,24 @@ PRIVATE = frozenset(
         "run_method",
         "as_dict",
         "update",
+        "apply_fieldlevel_read_permissions",
+        "check_if_latest",
+        "check_permission",
+        "get_doc_before_save",
+        "get_permissions",
+        "get_signature",
+        "get_tags",
+        "get_title",
+        "get_url",
+        "has_permission",
+        "load_from_db",
+        "lock",
+        "log_error",
+        "notify_update",
+        "queue_action",
+        "set_new_name",
+        "set_user_and_timestamp",
+        "unlock",
     }
 )
 
@@ -193,8 +211,8 @@ def call_document(ctx: Context, doc: Document, method: str, arguments: dict[str,
         doc.update(ctx.store.get(doc.doctype, doc.name) or {})
         return None
     if method == "add_comment":
-        text = arguments.get("text")
         kind = arguments.get("comment_type") or "Comment"
+        text = arguments.get("text") or kind
         return desk_methods.comment(ctx, doc, text, comment_type=kind)
     if method == "add_tag":
         desk_methods.add_tag(ctx, arguments.get("tag"), doc.doctype, doc.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,6 +20,7 @@ from .trouble import Incoming, Match, Trouble, Troubles
 from .world import World
 
 ADMINISTRATOR = "Administrator"
+KEPT_REQUESTS = 50_000
 LONG_AGO = "2000-01-01 00:00:00.000000"
 HIDDEN_PARAMETERS = frozenset(
     {
@@ -68,17 +70,23 @@ class Sandbox:
         port: int = 0,
         *,
         webhook_pauses: tuple[float, ...] = webhooks.PAUSES,
+        keep_requests: int = KEPT_REQUESTS,
     ) -> None:
         if version not in (15, 16):
             raise ValueError(f"The sandbox knows Frappe 15 and 16, not {version!r}.")
         self.version = version
         self.world = world if world is not None else World.demo()
         self.requests: list[Request] = []
+        """The latest `keep_requests` requests at least, oldest first: a sandbox that runs for weeks forgets the others."""
+        self.forgotten = 0
+        """How many have gone from the front of `requests`."""
+        self.keep_requests = keep_requests
         self.site = Site.open(self.world, version)
         files.install(self.site)
         self.gate = Gate()
         self.sender = webhooks.Sender(self.site, webhook_pauses)
         self.troubles = Troubles()
+        self._log_guard = threading.Lock()
         self._application = Application(self.site, self.gate, self.sender.send)
         self._server = Server(self._answer, host, port, self.site.time)
 
@@ -271,8 +279,16 @@ class Sandbox:
             answer = self._application(environ)
         else:
             answer = trouble.apply(lambda: self._application(environ))
-        self.requests.append(record(incoming, environ, answer))
+        self._remember(record(incoming, environ, answer))
         return answer
+
+    def _remember(self, request: Request) -> None:
+        with self._log_guard:
+            self.requests.append(request)
+            surplus = len(self.requests) - self.keep_requests
+            if surplus > self.keep_requests // 10:
+                del self.requests[:surplus]
+                self.forgotten += surplus
 
 
 def describe(environ: Environ) -> Incoming:

@@ -286,6 +286,9 @@ class Store:
             return None
         if kind == DECIMAL:
             return _encode_decimal(meta, column, value, self.version)
+        if kind in (DATE, DATETIME) and _is_zero(value):
+            # PyMySQL gives the text back, mysqlclient None.
+            return ZERO_DATE[kind] if self.version < 16 else None
         return ENCODERS[kind](meta, column, value)
 
     # -- singles, secrets, counters ----------------------------------------------------------------------
@@ -359,10 +362,15 @@ def _incorrect(meta: DocType, column: str, kind: str, value: Any) -> errors.Sand
     )
 
 
-def _encode_date(meta: DocType, column: str, value: Any) -> str | None:
-    if not value or value == "0":
-        # The zero date, which the driver reads as None.
-        return None
+ZERO_DATE = {DATE: "0000-00-00", DATETIME: "0000-00-00 00:00:00"}
+
+
+def _is_zero(value: Any) -> bool:
+    """What MariaDB stores as the zero date, unless it is strict about it."""
+    return value is not True and str(value) in ("0", "False", *ZERO_DATE.values())
+
+
+def _encode_date(meta: DocType, column: str, value: Any) -> str:
     value = int(value) if isinstance(value, bool) else value
     _, text = mariadb.moment(str(value))
     if text.startswith("0000") or _has_zone(str(value)):

@@ -48,10 +48,15 @@ class _Recording(RequestLog):
 
     def __init__(self, sandbox: Sandbox) -> None:
         super().__init__(())
-        self.sandbox, self.start = sandbox, len(sandbox.requests)
+        self.sandbox, self.start = sandbox, sandbox.forgotten + len(sandbox.requests)
 
     def read(self) -> None:
-        self._requests = tuple(self.sandbox.requests[self.start :])
+        start = self.start - self.sandbox.forgotten
+        if start < 0:
+            raise RuntimeError(
+                f"The block sent more requests than the {self.sandbox.keep_requests} that are kept."
+            )
+        self._requests = tuple(self.sandbox.requests[start:])
 
 
 @contextmanager
