@@ -15,7 +15,7 @@ from typing import Any
 from erpnext_bridge.client import FrappeClient
 from erpnext_bridge.doctypes import DocType, read_doctypes
 from erpnext_bridge.documents import doctype_of_class
-from erpnext_bridge.errors import DocumentDoesNotExist
+from erpnext_bridge.errors import DocumentDoesNotExist, PermissionRefused
 from erpnext_bridge.modelling import ROW_COLUMNS, FieldSpec, LinkTo, Modelling, ModelSpec
 from erpnext_bridge.source import Call, flat
 
@@ -72,7 +72,10 @@ def compare(client: FrappeClient, source: str, *, ignore_new: bool = False) -> l
     wanted = list(dict.fromkeys(each.doctype for each in declared if each.doctype and not each.parent))
     known, gone = _read(client, [name for name in wanted if name])
     comparison = _Comparison(declared, known, ignore_new=ignore_new)
-    return [*(f"{name}: the site has no such DocType." for name in gone), *comparison.lines()]
+    return [
+        *(f"{name}: the site does not have or not show this DocType." for name in gone),
+        *comparison.lines(),
+    ]
 
 
 def _read(client: FrappeClient, names: list[str]) -> tuple[dict[str, DocType], list[str]]:
@@ -81,7 +84,8 @@ def _read(client: FrappeClient, names: list[str]) -> tuple[dict[str, DocType], l
     for name in names:
         try:
             known |= {each.name: each for each in read_doctypes(client.doctype(name))}
-        except DocumentDoesNotExist:
+        except (DocumentDoesNotExist, PermissionRefused):
+            # Frappe 16 answers 403 about what it does not have.
             gone.append(name)
     return known, gone
 

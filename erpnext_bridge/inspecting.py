@@ -8,37 +8,40 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from typing import Any
 
 from django.utils.text import camel_case_to_spaces
 
 from erpnext_bridge.client import FrappeClient
 from erpnext_bridge.doctypes import DocType, read_doctypes
-from erpnext_bridge.errors import DocumentDoesNotExist
+from erpnext_bridge.errors import DocumentDoesNotExist, PermissionRefused
 from erpnext_bridge.modelling import FieldSpec, LinkTo, Modelling, ModelSpec
 from erpnext_bridge.source import STEP, WIDTH, Call, Name, docstring, statement
 
 
-def read(client: FrappeClient, doctypes: Sequence[str], *, all_links: bool = False) -> Modelling:
+def read(
+    client: FrappeClient, doctypes: Sequence[str], *, all_links: bool = False
+) -> tuple[Modelling, list[str]]:
     """
-    Return the models of these DocTypes and their tables; with `all_links`, of those that they link to as well.
+    Return the models of these DocTypes and their tables, and the names of linked DocTypes that could not be read.
 
-    Raises the client's errors, such as DocumentDoesNotExist for a DocType that the site does not have.
+    With `all_links`, those that they link to are read as well. Raises the client's errors for a DocType that was named.
     """
     known: dict[str, DocType] = {}
     for name in dict.fromkeys(doctypes):
         known |= {each.name: each for each in read_doctypes(client.doctype(name))}
-    wanted = set(doctypes)
+    wanted, unread = set(doctypes), []
     if all_links:
-        linked = sorted({target for each in known.values() for target in each.linked} - wanted)
-        for name in linked:
-            # Links to DocTypes of an app that is no longer installed stay behind.
-            with suppress(DocumentDoesNotExist):
+        for name in sorted({target for each in known.values() for target in each.linked} - wanted):
+            try:
                 found = read_doctypes(client.doctype(name))
-                known |= {each.name: each for each in found if each.name not in known}
-        wanted |= set(linked)
-    return Modelling([known[name] for name in sorted(wanted) if name in known], known.values())
+            except (DocumentDoesNotExist, PermissionRefused):
+                # Links to DocTypes of an app that is gone stay behind; Frappe 16 answers 403 about what it does not have.
+                unread.append(name)
+                continue
+            known |= {each.name: each for each in found if each.name not in known}
+            wanted.add(name)
+    return Modelling([known[name] for name in sorted(wanted)], known.values()), unread
 
 
 def module(modelling: Modelling, *, command: Sequence[str], app: str = "", width: int = WIDTH) -> str:

@@ -16,7 +16,7 @@ from erpnext_bridge import drift
 from erpnext_bridge.doctypes import read_doctypes
 from erpnext_bridge.inspecting import module
 from erpnext_bridge.modelling import Modelling
-from erpnext_bridge.sandbox import World
+from erpnext_bridge.sandbox import User, World
 from erpnext_bridge.testing import connect, open_erpnext_site
 from tests import round_trips
 from tests.odd_world import NAMES, doctype, field, odd_world
@@ -92,6 +92,20 @@ def test_all_links_takes_one_step(odd):
     text, _ = inspect("Odd Peer", all_links=True)
     assert "class OddThing(Document)" in text
     assert "class OddTree" not in text
+
+
+@pytest.mark.parametrize("version", [15, 16])
+def test_links_to_doctypes_that_are_gone_stay_names(version, settings):
+    with open_erpnext_site(version, plans(doctype("Plan", field("kind", "Link", options="Gone")))) as site:
+        assert [inspect("Plan", all_links=True)[0].count(each) for each in ('Link("Gone")', "class ")] == [
+            1,
+            1,
+        ]
+        key, secret = site.api_key("tester@example.com")
+        settings.ERPNEXT_BRIDGE["SITES"]["default"] |= {"API_KEY": key, "API_SECRET": secret}
+        text, told = inspect("Plan", all_links=True)
+        assert 'kind = fields.Link("Gone")' in text
+        assert told == "Left as names, as the site does not have or not show these DocTypes: Gone.\n"
 
 
 def test_doctypes_without_a_table_are_left_out(source):
@@ -342,7 +356,9 @@ STEP = doctype("Plan Step", field("todo"), istable=1)
 
 
 def plans(*doctypes):
-    return World(doctypes={each["name"]: each for each in (*doctypes, STEP)})
+    world = World(doctypes={each["name"]: each for each in (*doctypes, STEP)})
+    world.add_user(User("tester@example.com", roles=["Desk User"]))
+    return world
 
 
 @pytest.fixture(scope="module")
@@ -352,7 +368,7 @@ def written():
 
 
 CHANGES = [
-    "Old: the site has no such DocType.",
+    "Old: the site does not have or not show this DocType.",
     "Plan.title: label None here, 'Heading' at the site.",
     "Plan.title: length 40 here, 60 at the site.",
     "Plan.title: may be empty True here, False at the site.",
@@ -431,6 +447,8 @@ def test_a_file_that_is_no_python_is_told(odd, tmp_path):
     with pytest.raises(CommandError, match="cannot be read"):
         call_command("erpnext_inspect", check=tmp_path / "nothing.py", service=True)
     assert check(tmp_path, "class (") == (1, [])
+    with pytest.raises(CommandError, match="declares no documents"):
+        call_command("erpnext_inspect", check=Path(__file__).parent / "settings.py", service=True)
 
 
 def test_drift_reads_and_never_imports():

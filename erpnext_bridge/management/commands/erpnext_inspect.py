@@ -57,7 +57,11 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
 
     def write_module(self, client: FrappeClient, doctypes: list[str], options: dict[str, Any]) -> None:
-        modelling = inspecting.read(client, doctypes, all_links=options["all_links"])
+        modelling, unread = inspecting.read(client, doctypes, all_links=options["all_links"])
+        if unread:
+            self.stderr.write(
+                f"Left as names, as the site does not have or not show these DocTypes: {', '.join(unread)}."
+            )
         text = inspecting.module(
             modelling,
             command=again(doctypes, options),
@@ -68,10 +72,12 @@ class Command(BaseCommand):
 
     def check_module(self, client: FrappeClient, path: Path, *, ignore_new: bool) -> None:
         try:
-            source = path.read_text("utf-8")
-            differences = drift.compare(client, source, ignore_new=ignore_new)
+            text = path.read_text("utf-8")
+            differences = drift.compare(client, text, ignore_new=ignore_new)
         except (OSError, SyntaxError) as error:
             raise CommandError(f"{path} cannot be read: {error}") from error
+        if not drift.declared_in(text):
+            raise CommandError(f"{path} declares no documents.")
         for line in differences:
             self.stdout.write(line)
         if differences:
