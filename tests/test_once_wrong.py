@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
-from django.db.models import Q
+import datetime as dt
 
+import pytest
+from django.db import models
+from django.db.models import Count, Max, Q
+from django.test.utils import isolate_apps
+
+from erpnext_bridge.documents import Document
 from erpnext_bridge.sandbox import Sandbox
 from tests.erp.models import Customer
 from tests.own_doctypes import READER, world_of
@@ -18,7 +23,16 @@ CUSTOMER = {
         {"fieldname": "disabled", "fieldtype": "Check"},
     ],
 }
+WATCH = {
+    "name": "Watch",
+    "fields": [
+        {"fieldname": "before", "fieldtype": "Data"},
+        {"fieldname": "day", "fieldtype": "Date"},
+    ],
+}
 DOCUMENTS = [
+    {"doctype": "Watch", "name": "1", "before": "x", "day": "2024-02-29"},
+    {"doctype": "Watch", "name": "2", "before": "a", "day": None},
     {"doctype": "Territory", "name": "North", "is_group": 1},
     {"doctype": "Customer", "name": "a", "territory": "North", "website": "x"},
     {"doctype": "Customer", "name": "b", "territory": None, "website": "x"},
@@ -28,7 +42,7 @@ DOCUMENTS = [
 
 @pytest.fixture(params=[15, 16], ids=["v15", "v16"])
 def customers(request, settings):
-    with Sandbox(version=request.param, world=world_of([TERRITORY, CUSTOMER], DOCUMENTS)) as site:
+    with Sandbox(version=request.param, world=world_of([TERRITORY, CUSTOMER, WATCH], DOCUMENTS)) as site:
         key, secret = site.api_key(READER)
         default = {"URL": site.url, "API_KEY": key, "API_SECRET": secret}
         settings.ERPNEXT_BRIDGE = {"SITES": {"default": default}, "TOKEN_KEYS": ["k" * 40]}
@@ -44,3 +58,22 @@ def test_xor_over_a_link_leaves_out_what_djangos_inner_join_leaves_out(customers
     found = customers.filter(Q(website="x") ^ (Q(disabled=True) & Q(territory__is_group=True)))
     assert names(found) == ["a"]
     assert names(customers.filter(Q(website="x") ^ (Q(disabled=True) & Q(territory="North")))) == ["a", "b"]
+
+
+@isolate_apps("tests.erp")
+def test_fields_may_be_called_like_words_of_sql_and_of_frappe(customers):
+    class Watch(Document):
+        before = models.CharField(max_length=140)
+        day = models.DateField(null=True)
+
+        class Meta:
+            app_label = "erp"
+
+    watches = Watch.objects.as_service()
+    assert [each.name for each in watches.order_by("before")] == ["2", "1"]
+    assert list(watches.order_by("before").values_list("before").distinct()) == [("a",), ("x",)]
+    assert watches.aggregate(Count("day"), Max("day"), Count("before")) == {
+        "day__count": 1,
+        "day__max": dt.date(2024, 2, 29),
+        "before__count": 2,
+    }

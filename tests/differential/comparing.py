@@ -126,10 +126,14 @@ def _aggregate(case: Case, queryset: Any, attributes: list[str]) -> Any:
 
 def _group(case: Case, queryset: Any, attributes: list[str]) -> Any:
     found = queryset.order_by().values(*case.columns).annotate(**_functions(case))
-    rows = [tuple(_weight(row[key]) for key in sorted(row)) for row in found]
-    return sorted(
-        rows, key=lambda row: _sort_key([each for each in row if not isinstance(each, float | Decimal)])
-    )
+    rows = [
+        (
+            tuple(_weight(row[key]) for key in case.columns),
+            tuple(_weight(row[key]) for key in _functions(case)),
+        )
+        for row in found
+    ]
+    return sorted(rows, key=lambda row: _sort_key(row[0]))
 
 
 ENDINGS: dict[str, Callable[[Case, Any, list[str]], Any]] = {
