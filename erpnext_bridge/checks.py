@@ -7,6 +7,7 @@ System checks: each says what to put where, and one prints the redirect URIs to 
 from __future__ import annotations
 
 import re
+from base64 import urlsafe_b64decode
 from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 from urllib.parse import urlsplit
@@ -19,7 +20,7 @@ from django.core.checks import Warning as Caution
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import NoReverseMatch
 
-from erpnext_bridge.addresses import page, redirect_uri
+from erpnext_bridge.addresses import absolute, page, redirect_uri
 from erpnext_bridge.conf import BridgeSettings, ClientAuth, Site, get_settings
 from erpnext_bridge.crypto import fernet_key, is_fernet_key
 from erpnext_bridge.transport import origin_of
@@ -75,7 +76,7 @@ def _check_names(site: Site) -> Iterator[CheckMessage]:
     if site.client_auth not in get_args(ClientAuth):
         yield Error(
             f"ERPNEXT_BRIDGE['SITES'][{site.alias!r}]['CLIENT_AUTH'] is {site.client_auth!r}.",
-            hint=f"Use one of {', '.join(map(repr, get_args(ClientAuth)))}; ERPNext takes 'post'.",
+            hint=f"Use one of {', '.join(map(repr, get_args(ClientAuth)))}; 'auto' finds out.",
             id="erpnext_bridge.E013",
         )
     if site.time_zone is not None and site.time_zone not in available_timezones():
@@ -158,7 +159,7 @@ def _check_key(which: str, key: str) -> Iterator[CheckMessage]:
     except ImproperlyConfigured:
         yield Error(f"{which} is too short.", hint=f"Replace it. {NEW_KEY}", id="erpnext_bridge.E007")
         return
-    if not is_fernet_key(key) and len(set(key)) < 10:
+    if _is_weak(key):
         yield Caution(f"{which} is easy to guess.", hint=f"Replace it. {NEW_KEY}", id="erpnext_bridge.W003")
     if key == settings.SECRET_KEY:
         yield Caution(
@@ -166,6 +167,18 @@ def _check_key(which: str, key: str) -> Iterator[CheckMessage]:
             hint=f"Use a key of its own. {NEW_KEY}",
             id="erpnext_bridge.W004",
         )
+
+
+PLACEHOLDERS = re.compile(
+    r"change.?me|insecure|example|default|placeholder|your.?(token|secret|key)", re.IGNORECASE
+)
+
+
+def _is_weak(key: str) -> bool:
+    """Tell whether a key is one of few characters, or stands in some page as an example."""
+    if is_fernet_key(key):
+        return len(set(urlsafe_b64decode(key))) < 10
+    return len(set(key)) < 10 or PLACEHOLDERS.search(key) is not None
 
 
 def _check_times(bridge: BridgeSettings) -> Iterator[CheckMessage]:
@@ -182,6 +195,20 @@ def _check_times(bridge: BridgeSettings) -> Iterator[CheckMessage]:
         yield Error(
             f"ERPNEXT_BRIDGE['WRITE_RETENTION'] is {retention!r}, and not a number of days.",
             hint="Put a number above 0 there, or None to keep all writes.",
+            id="erpnext_bridge.E008",
+        )
+    idle: object = bridge.refresh_idle
+    ttl: object = bridge.permission_ttl
+    if not (idle is None or _are_seconds(idle)):
+        yield Error(
+            f"ERPNEXT_BRIDGE['REFRESH_IDLE'] is {idle!r}, and not a number of seconds.",
+            hint="Put a number above 0 there, or None to leave idle connections alone.",
+            id="erpnext_bridge.E008",
+        )
+    if not (ttl == 0 or _are_seconds(ttl)):
+        yield Error(
+            f"ERPNEXT_BRIDGE['PERMISSION_TTL'] is {ttl!r}, and not a number of seconds.",
+            hint="Put a number there; 0 asks ERPNext each time.",
             id="erpnext_bridge.E008",
         )
     timeout: object = bridge.timeout
@@ -217,8 +244,31 @@ def _check_project(bridge: BridgeSettings) -> Iterator[CheckMessage]:
             id="erpnext_bridge.E010",
         )
         return
+    yield from _check_states()
     for site in sites:
         yield from _check_redirect_uri(site)
+        yield from _check_email(bridge, site)
+
+
+def _check_states() -> Iterator[CheckMessage]:
+    """A session that is a cookie can be sent again as it was: only a shared cache knows that its state was used."""
+    in_cookie = settings.SESSION_ENGINE.endswith("signed_cookies")
+    backend = str(settings.CACHES.get("default", {}).get("BACKEND", ""))
+    if in_cookie and backend.rpartition(".")[2] in ("LocMemCache", "DummyCache"):
+        yield Caution(
+            "Sessions are cookies, and the default cache is not shared: an answer of ERPNext could be used twice.",
+            hint="Use another SESSION_ENGINE, or a cache that all processes share (Redis, Memcached, database).",
+            id="erpnext_bridge.W007",
+        )
+
+
+def _check_email(bridge: BridgeSettings, site: Site) -> Iterator[CheckMessage]:
+    if bridge.reconnect_email and not urlsplit(absolute(site, "/")).netloc:
+        yield Caution(
+            f"RECONNECT_EMAIL is on, but no address of this project is known to send the users of {site.alias!r} to.",
+            hint="Name a host in ALLOWED_HOSTS, or set 'REDIRECT_URI' of the site.",
+            id="erpnext_bridge.W008",
+        )
 
 
 def _check_middleware() -> Iterator[CheckMessage]:

@@ -22,6 +22,13 @@ DEBUG = env.bool("DEBUG", default=False)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
+if env.bool("HTTPS", default=False):
+    # In production, behind a proxy that speaks TLS and sets X-Forwarded-Proto itself, whatever the browser sent.
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+    SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=3600)
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
+
 ERPNEXT_BRIDGE = {
     "SITES": {"default": env.erpnext_site("ERPNEXT_URL", default="http://127.0.0.1:8001")},
     "TOKEN_KEYS": env.list("ERPNEXT_TOKEN_KEYS", default=[KEYS["TOKEN_KEY"]]),

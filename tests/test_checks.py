@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import re
+from pathlib import Path
 
 import pytest
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
+from erpnext_bridge import checks
 from erpnext_bridge.checks import AUTHENTICATION, MIDDLEWARE, check_settings
 
 KEY = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -168,8 +171,18 @@ def test_e007_a_short_key(configure):
     assert only("E007").msg.startswith("Key 2 in ERPNEXT_BRIDGE['TOKEN_KEYS']")
 
 
-def test_w003_a_key_that_is_easy_to_guess(configure):
-    configure(keys=("a" * 40,))
+@pytest.mark.parametrize(
+    "key",
+    [
+        "a" * 40,
+        "A" * 43 + "=",
+        "django-insecure-0123456789abcdefghijklmnop",
+        "change-me-0123456789-abcdefghijklmnopqr",
+        "this is my Default key of 2026, do you like it?",
+    ],
+)
+def test_w003_a_key_that_is_easy_to_guess(configure, key):
+    configure(keys=(key,))
     only("W003")
 
 
@@ -252,9 +265,45 @@ def test_e012_a_site_that_no_address_can_name(configure, settings, alias):
 
 def test_e013_an_unknown_client_authentication(configure):
     configure(CLIENT_AUTH="body")
-    assert "'post', 'basic', 'none'" in only("E013").hint
+    assert "'auto', 'post', 'basic', 'none'" in only("E013").hint
 
 
 def test_e014_an_unknown_time_zone(configure):
     configure(TIME_ZONE="Mars/Olympus")
     only("E014")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("REFRESH_IDLE", 0), ("REFRESH_IDLE", "7"), ("PERMISSION_TTL", -1)]
+)
+def test_e008_a_time_that_may_be_left_out_is_none(configure, settings, name, value):
+    settings.ERPNEXT_BRIDGE[name] = value
+    assert name in only("E008").msg
+
+
+def test_times_that_switch_something_off_are_fine(configure, settings):
+    settings.ERPNEXT_BRIDGE.update(REFRESH_IDLE=None, PERMISSION_TTL=0)
+    assert set(found()) == {"I001"}
+
+
+def test_w007_sessions_in_cookies_without_a_shared_cache(configure, settings):
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+    only("W007")
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache"}}
+    assert set(found()) == {"I001"}
+
+
+def test_w008_an_email_that_would_lead_nowhere(configure, settings):
+    settings.ERPNEXT_BRIDGE["RECONNECT_EMAIL"] = True
+    settings.ALLOWED_HOSTS = ["*"]
+    only("W008")
+    configure(REDIRECT_URI="https://www.example.org/erpnext/callback/")
+    settings.ERPNEXT_BRIDGE["RECONNECT_EMAIL"] = True
+    assert set(found()) == {"I001"}
+
+
+def test_every_check_has_a_test_that_makes_it_fire():
+    source = Path(checks.__file__).read_text("utf-8")
+    known = set(re.findall(r'id="erpnext_bridge\.(\w+)"', source))
+    fired = set(re.findall(r"^def test_(\w\d{3})_", Path(__file__).read_text("utf-8"), re.MULTILINE))
+    assert {name.upper() for name in fired} | {"I001"} == known

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -11,6 +15,8 @@ from django.core.exceptions import ImproperlyConfigured
 from project.env import Env
 from project.keys import kept_keys
 from project.logs import Pages
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
@@ -75,3 +81,37 @@ def test_the_server_logs_no_query_string():
 
 def test_the_server_logs_no_static_files():
     assert not Pages().filter(line("GET /static/site.css HTTP/1.1"))
+
+
+PRODUCTION = {
+    "HTTPS": "true",
+    "ALLOWED_HOSTS": "shop.example.com",
+    "SECRET_KEY": "k7vQ2mWx9zR4tY6uP1aS8dF3gH5jL0cV_bN-eXoIyTrUqZwM4tY6",
+    "ERPNEXT_URL": "https://client:hush@erp.example.com",
+    "ERPNEXT_TOKEN_KEYS": "kq3J0t7uPz1yW5xN8vB2mC4rE6sD9fGhLaQoTiUeYzM=",
+}
+
+
+def run_check(tmp_path, **environment):
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("ERPNEXT_", "DJANGO_"))}
+    return subprocess.run(
+        [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
+        cwd=ROOT,
+        env=kept | {"DEMO_STATE": str(tmp_path), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_production_settings_are_checked_without_a_warning(tmp_path):
+    done = run_check(tmp_path, **PRODUCTION)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("System check identified no issues")
+
+
+def test_settings_of_a_local_demo_are_not_for_production(tmp_path):
+    done = run_check(tmp_path, ERPNEXT_URL="http://erp.example.com")
+    assert done.returncode == 1
+    assert "erpnext_bridge.W001" in done.stderr
+    assert "security.W012" in done.stderr
