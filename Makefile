@@ -5,7 +5,7 @@ PYTHON := $(VENV)/bin/python
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format smoke contract differential faults refreshes bench coverage docs services clean
+.PHONY: help demo test lint format smoke contract differential paging faults refreshes bench coverage docs services clean
 
 help:
 	@echo "make demo       a site to click through, on http://localhost:8000/ (PORT=… for another port)"
@@ -16,6 +16,7 @@ help:
 	@echo "make faults     thousands of writes while everything breaks: N=2000 STRATEGY=marker|key VERSION=15|16 BROKER=redis|rabbitmq SEED=…"
 	@echo "make refreshes  hundreds of processes and kill -9 around one expired token, on each database"
 	@echo "make differential  random querysets, here and in Django's database: N=… SEED=…, ERPNEXT_URL=… for a real site"
+	@echo "make paging     long lists while others write: SECONDS=…, ERPNEXT_URL=… for a real site"
 	@echo "make bench      how fast it is, next to plain requests: ONLY=… for some, ERPNEXT_URL=… for a real site"
 	@echo "make coverage   which lines and branches no test runs"
 	@echo "make docs       the documentation as pages, in site/"
@@ -80,6 +81,9 @@ refreshes: $(VENV)/.ready
 
 differential: $(VENV)/.ready
 	@$(PYTHON) -m tests.differential $(or $(N),1000) $(SEED)
+
+paging: $(VENV)/.ready
+	@$(PYTHON) -m tests.paging $(SECONDS)
 
 bench: $(VENV)/.ready
 	@$(PYTHON) -m benchmarks $(ONLY)
