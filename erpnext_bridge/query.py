@@ -329,6 +329,13 @@ class ErpQuerySet(LaterQuerySet, WritingQuerySet[_D]):
                 self._refuse(f"{name} of a slice", "Combine them, then slice.")
         return self.order_by()
 
+    def in_bulk(self, id_list: Any = None, *, field_name: str = "pk") -> dict[Any, Any]:
+        """As Django's, which would ask the database how many names one of its queries may have."""
+        wanted = None if id_list is None else tuple(id_list)
+        if not wanted or self.query.is_sliced:
+            return super().in_bulk(wanted, field_name=field_name)
+        return super(ErpQuerySet, self.filter(**{f"{field_name}__in": wanted})).in_bulk(field_name=field_name)
+
     def _fetch_all(self) -> None:
         fresh = self._result_cache is None
         super()._fetch_all()
