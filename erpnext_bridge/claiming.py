@@ -9,15 +9,17 @@ delivery, which has them until it ends, or until its outcome is known.
 from __future__ import annotations
 
 import random
+import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.db import IntegrityError, router, transaction
+from django.db.models import Exists, F, OuterRef
 from django.utils import timezone
 
 from erpnext_bridge import gate
@@ -88,10 +90,12 @@ def take(pk: Any) -> Delivery | None:
     A lane whose last answer was lost has its turn first: the delivery may then be of other writes than this one.
     """
     now = timezone.now()
-    write = DocumentWrite.objects.due(now).filter(pk=pk).select_related("user").first()
+    due = DocumentWrite.objects.due(now).filter(pk=pk).select_related("user")
+    write = due.annotate(is_held_up=Exists(earlier(OuterRef("document_key"), OuterRef("created_at")))).first()
     if write is None or (write.creates and not (write := _first_in_lane(write, now))):
         return None
-    if not write.creates and not _has_turn(write):
+    if not write.creates and getattr(write, "is_held_up", False):
+        _let_wait(write)
         return None
     site = get_settings().sites.get(write.site)
     passage = gate.ask(site, now) if site else Passage(write.site)
@@ -112,18 +116,15 @@ def _first_in_lane(write: DocumentWrite, now: datetime) -> DocumentWrite | None:
     return holder if waits else None
 
 
-def _has_turn(write: DocumentWrite) -> bool:
-    """Tell whether no earlier write holds this one up; let it wait for that one otherwise."""
-    if not earlier(write.document_key, write.created_at).exists():
-        return True
+def _let_wait(write: DocumentWrite) -> None:
+    """Take a write out of those that are due until the earlier ones to its document are done."""
     if write.advance(WAITING, next_attempt_at=None, state=State.PENDING):
         release([write.document_key])
-    return False
 
 
 def _take(write: DocumentWrite, site: Site | None, passage: Passage, now: datetime) -> Delivery | None:
-    for _ in range(TRIES):
-        slot = _free_slot(site, write, now)
+    for attempt in range(TRIES):
+        slot = _slot(site, write, ask=attempt > 0)
         if slot is None:
             return None
         try:
@@ -143,17 +144,26 @@ def _lock_of(write: DocumentWrite) -> str:
     return write.lane if write.creates else write.document_key or write.pk.hex
 
 
-def _free_slot(site: Site | None, write: DocumentWrite, now: datetime) -> str | None:
-    """Return the name of a free slot, "" where there is no limit, None when all are taken."""
+_own = threading.local()
+"""The slot that this thread had last: most often it is free."""
+
+
+def _slot(site: Site | None, write: DocumentWrite, ask: bool) -> str | None:
+    """Return the name of a slot that seems to be free, "" where there is no limit, None when all are taken."""
     limit = site.write_concurrency if site else None
     if limit is None:
         return ""
     # One place is kept for what is in a hurry.
     usable = limit - 1 if write.priority <= Priority.LOW and limit > 1 else limit
+    slots = [f"{write.site} {number}" for number in range(usable)]
+    last = getattr(_own, "slot", None)
+    if not ask and last in slots:
+        return str(last)
     sending = DocumentWrite.objects.filter(site=write.site, lease_expires_at__isnull=False)
     used = set(sending.filter(slot_lock__isnull=False).values_list("slot_lock", flat=True))
-    free = [slot for number in range(usable) if (slot := f"{write.site} {number}") not in used]
-    return random.choice(free) if free else None  # noqa: S311
+    free = [slot for slot in slots if slot not in used]
+    slot = _own.slot = random.choice(free) if free else None  # noqa: S311
+    return slot
 
 
 def _mark(write: DocumentWrite, slot: str | None, now: datetime) -> list[DocumentWrite]:
@@ -172,7 +182,7 @@ def _mark(write: DocumentWrite, slot: str | None, now: datetime) -> list[Documen
         pk=write.pk, state=write.state, lease_token=write.lease_token, updated_at=write.updated_at
     )
     companions: list[DocumentWrite] = []
-    with transaction.atomic(durable=True):
+    with _one_statement_or_transaction(write):
         if not same.update(attempts=F("attempts") + 1, **marks, **locks):
             return []
         if write.creates:
@@ -189,6 +199,14 @@ def _mark(write: DocumentWrite, slot: str | None, now: datetime) -> list[Documen
         each.attempts += 1
         each.announce(previous)
     return sorted((write, *companions), key=lambda each: (each.created_at, each.pk))
+
+
+def _one_statement_or_transaction(write: DocumentWrite) -> AbstractContextManager[Any]:
+    """Return a transaction where one is needed, or where the caller has one, which is refused outside of tests."""
+    using = router.db_for_write(DocumentWrite)
+    if write.creates or transaction.get_connection(using).in_atomic_block:
+        return transaction.atomic(using=using, durable=True)
+    return nullcontext()
 
 
 def _companions(write: DocumentWrite, now: datetime) -> list[DocumentWrite]:
@@ -226,39 +244,51 @@ class _Pace:
 pace = _Pace()
 
 
-# The next one
+# The next ones
 
 
 def next_due(site: str | None = None) -> Any | None:
-    """
-    Return the key of the write that is to go next, at one site or at any; None when none can go.
+    """Return the key of the write that is to go next, at one site or at any; None when none can go."""
+    return next(iter(upcoming(site, 1)), None)
 
-    However many are queued, it looks at a few: the most urgent ones, and one of each lane.
+
+def upcoming(site: str | None = None, count: int = LOOKED_AT) -> list[Any]:
+    """
+    Return the keys of the writes that are to go next: the most urgent ones, and of each lane of creates the first.
+
+    However many are queued, it looks at a few.
     """
     now = timezone.now()
     closed = gate.closed_sites(now)
+    found: list[Any] = []
     for priority in sorted(Priority.values, reverse=True):
         due = DocumentWrite.objects.due(now).filter(priority=priority)
         due = due.filter(site=site) if site is not None else due
         due = due.exclude(site__in=closed) if closed else due
-        if (found := _first_free(due)) is not None:
-            return found
-    return None
+        found += _free(due)
+        if len(found) >= count:
+            break
+    return found[:count]
 
 
-def _first_free(due: DocumentWriteQuerySet) -> Any | None:
+def _free(due: DocumentWriteQuerySet) -> list[Any]:
     rows = list(due.order_by("next_attempt_at").values_list("pk", "lane")[:LOOKED_AT])
-    busy = _busy({lane for _, lane in rows if lane})
-    found = next((pk for pk, lane in rows if lane not in busy), None)
-    if found is None and len(rows) == LOOKED_AT:
-        return next(_one_of_each_lane(due), None)
+    seen = _busy({lane for _, lane in rows if lane})
+    found = []
+    for pk, lane in rows:
+        if lane not in seen:
+            found.append(pk)
+            seen |= {lane} - {""}
+    if len(rows) == LOOKED_AT and len(found) < LOOKED_AT // 2:
+        found += [pk for pk in _one_of_each_lane(due) if pk not in found]
     return found
 
 
 def _one_of_each_lane(due: DocumentWriteQuerySet) -> Iterator[Any]:
-    """Yield a write of each free lane, and of those that have none: found by leaps through an index."""
-    if (first := due.filter(lane="").order_by("-priority", "created_at").first()) is not None:
-        yield first.pk
+    """Yield a write of each free lane, and some of those that have none: found by leaps through an index."""
+    yield from (
+        due.filter(lane="").order_by("-priority", "created_at").values_list("pk", flat=True)[:LOOKED_AT]
+    )
     lane = ""
     for _ in range(LANES):
         row = due.filter(lane__gt=lane).order_by("lane").values_list("pk", "lane").first()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -18,10 +19,10 @@ from django.utils import timezone
 
 from erpnext_bridge import gate
 from erpnext_bridge.access import SiteAccess, open_site
-from erpnext_bridge.claiming import Delivery, LeaseLost, next_due, take
+from erpnext_bridge.claiming import Delivery, LeaseLost, next_due, take, upcoming
 from erpnext_bridge.creating import Creation, Step
 from erpnext_bridge.models.write import DocumentWrite, State, WriteFile
-from erpnext_bridge.ordering import key_of_document, pass_on, release, share_fate, waiting_at
+from erpnext_bridge.ordering import key_of_document, pass_on, release, share_fate, waiting_for
 from erpnext_bridge.outcomes import Outcome, outcome_of
 from erpnext_bridge.payloads import decode
 from erpnext_bridge.sending import Order, send
@@ -75,9 +76,16 @@ def drain(seconds: float, site: str | None = None) -> Any | None:
     Returns the key of the write that is next when the time is up, None when none can go.
     """
     deadline = time.monotonic() + seconds
-    while perform_next(site):
-        if time.monotonic() >= deadline:
-            return next_due(site)
+    goes_on = True
+    while goes_on:
+        goes_on = False
+        for pk in upcoming(site):
+            delivery = take(pk)
+            if delivery is not None:
+                _deliver(delivery)
+                goes_on = True
+            if time.monotonic() >= deadline:
+                return next_due(site)
     return None
 
 
@@ -168,29 +176,31 @@ class _Recorder:
         """Save these outcomes together; `heir` takes over the locks, for the delivery goes on with it."""
         error = error or next((outcome.error for outcome in outcomes.values() if outcome.error), None)
         keys = {write: (write.document_key, write.base_modified) for write in outcomes}
-        with transaction.atomic():
+        # A single UPDATE needs no transaction.
+        with transaction.atomic() if len(outcomes) > 1 or heir or error else nullcontext():
             unlocked = self._pass_locks(outcomes, heir)
             saved = [
                 write
                 for write, outcome in outcomes.items()
                 if self._save(write, outcome, NO_LOCKS if write is unlocked else {})
             ]
-            waited_for = waiting_at(key for write in saved if (key := keys[write][0]))
+            waiting = waiting_for(
+                [key for write in saved if (key := keys[write][0])], [each.pk for each in saved]
+            )
             for write in saved:
-                if keys[write][0] in waited_for:
+                if keys[write][0] in waiting:
                     pass_on(write, *keys[write])
             gate.report(self.delivery.passage, error)
-        self._let_go_on([write for write in saved if write.state in ENDED], waited_for)
+        self._let_go_on([write for write in saved if write.state in ENDED], bool(waiting))
 
-    def _let_go_on(self, ended: list[DocumentWrite], waited_for: set[str]) -> None:
+    def _let_go_on(self, ended: list[DocumentWrite], some_wait: bool) -> None:
         for write in ended:
-            if write.state != State.DONE:
+            if write.state != State.DONE and some_wait:
                 share_fate(write)
             elif write.doctype == "File":
                 WriteFile.objects.filter(pk=write.pk).delete()
-        if ended:
-            keys = [write.document_key for write in ended] if waited_for else []
-            release(keys, [write.pk for write in ended])
+        if ended and some_wait:
+            release([write.document_key for write in ended], [write.pk for write in ended])
 
     def _pass_locks(
         self, outcomes: dict[DocumentWrite, Outcome], heir: DocumentWrite | None

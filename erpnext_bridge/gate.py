@@ -7,6 +7,7 @@ spends the site's rate budget. All of it is one row, so it needs nothing but the
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -21,6 +22,11 @@ TRIAL = 60.0
 """Seconds that the one write that tries a closed site has for itself, or the lease when that is shorter."""
 
 LONGEST_ASKED = 3600.0
+
+REMEMBERED = 1.0
+"""Seconds for which a process believes that a site's gate is wide open."""
+
+_open_until: dict[str, float] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +45,12 @@ class Passage:
 def ask(site: Site, now: datetime | None = None) -> Passage:
     """Return whether a write may go to the site. Of those who ask while it is on trial, one may."""
     now = now or timezone.now()
+    if not site.write_rate and _open_until.get(site.alias, 0.0) > time.monotonic():
+        return Passage(site.alias)
     gate = SiteGate.objects.filter(site=site.alias).first()
     trial_until = None
-    if gate is None:
+    if gate is None or not (gate.failures or gate.closed_until or site.write_rate):
+        _open_until[site.alias] = time.monotonic() + REMEMBERED
         return Passage(site.alias)
     if gate.closed_until is not None:
         if gate.closed_until > now:
@@ -98,6 +107,7 @@ OF_ONE_DOCUMENT = frozenset({"QueryDeadlockError", "QueryTimeoutError", "Documen
 
 
 def _count(alias: str, error: Exception | None) -> None:
+    _open_until.pop(alias, None)
     threshold, first, longest = get_settings().write_breaker
     now = timezone.now()
     SiteGate.objects.get_or_create(site=alias)

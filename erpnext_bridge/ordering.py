@@ -100,9 +100,11 @@ def _learnt(write: DocumentWrite) -> dict[str, Any]:
     return learnt
 
 
-def waiting_at(keys: Iterable[str]) -> set[str]:
-    """Return those of the documents at which writes wait for their turn."""
-    return set(_waiting().filter(document_key__in=list(keys)).values_list("document_key", flat=True))
+def waiting_for(keys: Iterable[str], pks: Iterable[UUID]) -> set[str]:
+    """Return the keys of the documents of all that waits at these documents or for these writes."""
+    by_document = _waiting().filter(document_key__in=list(keys)).values_list("document_key")
+    by_write = _waiting().filter(depends_on__in=list(pks)).values_list("document_key")
+    return {key for (key,) in by_document.union(by_write)}
 
 
 def pass_on(write: DocumentWrite, previous_key: str, previous_base: str) -> None:
