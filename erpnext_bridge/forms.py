@@ -16,6 +16,7 @@ from django import forms
 from django.core.exceptions import NON_FIELD_ERRORS
 from django.core.exceptions import ValidationError as Invalid
 from django.forms.models import BaseInlineFormSet, ModelChoiceField
+from django.utils.functional import cached_property
 from django.utils.text import capfirst
 
 from erpnext_bridge.documents import BaseDocument, Document
@@ -50,8 +51,9 @@ class DocumentForm(ModelForm):
         if not self.instance._state.adding:
             self.fields["based_on"].initial = _modified(self.instance)
 
-    def has_changed(self) -> bool:
-        return bool(set(self.changed_data) - {"based_on"})
+    @cached_property
+    def changed_data(self) -> list[str]:
+        return [name for name in super().changed_data if name != "based_on"]
 
     def _post_clean(self) -> None:
         super()._post_clean()  # type: ignore[misc]
@@ -91,7 +93,7 @@ class ChildRowFormSet(InlineFormSet):
         if "name" in form.fields:
             form.fields["name"] = _RowField(self, initial=form.instance.pk)
         for name, field in form.fields.items():
-            if type(field) is ModelChoiceField:
+            if type(field) is ModelChoiceField and _lists_choices(field):
                 field.choices = _Shared(self._choices, name, field)
 
     def save(self, commit: bool = True) -> Any:
@@ -165,6 +167,11 @@ class _Shared:
         if self.name not in self.known:
             self.known[self.name] = list(iter(self.read))  # list() alone would count them first
         return self.known[self.name]
+
+
+def _lists_choices(field: Any) -> bool:
+    widget = getattr(field.widget, "widget", field.widget)
+    return type(widget) in (forms.Select, forms.RadioSelect)
 
 
 # Saving

@@ -1,8 +1,15 @@
-"""The app's own tables in Django's admin."""
+"""Documents in Django's admin, and the app's own tables."""
 
 from __future__ import annotations
 
 from erpnext_bridge.admin.connections import ConnectionAdmin, PendingRevocationAdmin
+from erpnext_bridge.admin.documents import ChildRowInline, ErpModelAdmin
 from erpnext_bridge.admin.writes import DocumentWriteAdmin
 
-__all__ = ["ConnectionAdmin", "DocumentWriteAdmin", "PendingRevocationAdmin"]
+__all__ = [
+    "ChildRowInline",
+    "ConnectionAdmin",
+    "DocumentWriteAdmin",
+    "ErpModelAdmin",
+    "PendingRevocationAdmin",
+]
