@@ -31,9 +31,11 @@ from tests.services import PostgreSQL, RabbitMQ, Redis, Service, service
 WORKERS = 3
 THREADS = 4
 BRIDGE = {
-    "TIMEOUT": (2.0, 8.0),
+    "TIMEOUT": (2.0, 5.0),
     # What a killed worker held is taken for lost after this.
-    "WRITE_LEASE": 10.0,
+    "WRITE_LEASE": 7.0,
+    # What is sent together is killed together.
+    "WRITE_BATCH": 10,
     "WRITE_BACKOFF": (0.2, 3.0),
     # A site that fails every third request, for ever, is not what these two are for.
     "WRITE_ATTEMPTS": 200,
