@@ -26,6 +26,7 @@ from erpnext_bridge.ordering import key_of_document, pass_on, release, share_fat
 from erpnext_bridge.outcomes import Outcome, outcome_of
 from erpnext_bridge.payloads import decode
 from erpnext_bridge.sending import Order, send
+from erpnext_bridge.signals import delivery_ended, delivery_started
 
 logger = logging.getLogger("erpnext_bridge")
 
@@ -90,6 +91,14 @@ def drain(seconds: float, site: str | None = None) -> Any | None:
 
 
 def _deliver(delivery: Delivery) -> None:
+    delivery_started.send_robust(DocumentWrite, writes=delivery.writes)
+    try:
+        _carry_out(delivery)
+    finally:
+        delivery_ended.send_robust(DocumentWrite, writes=delivery.writes)
+
+
+def _carry_out(delivery: Delivery) -> None:
     recorder = _Recorder(delivery)
     first = delivery.writes[0]
     try:

@@ -41,6 +41,15 @@ A background write has come into another state, and that is committed. Provides 
 state before, "" for a new write. The start of a delivery is not told.
 """
 
+delivery_started = Signal()
+"""
+A worker begins to deliver: requests are sent between this signal and `delivery_ended`, by the same thread.
+Provides `writes`: those that are sent together.
+"""
+
+delivery_ended = Signal()
+"""A delivery is over, and recorded. Provides `writes` as they are then."""
+
 
 @receiver(connected)
 def log_connected(*, connection: Any, replaced: str, **_: Any) -> None:

@@ -16,12 +16,12 @@ from tests.faults import doctype
 from tests.faults.plan import CREATE_SUBMITTED, DocumentPlan
 
 SERVICE = Identity.service()
-CHUNK = 20
+CHUNK = 5
 
 Result = TypeVar("Result")
 
 
-def stubborn(work: Callable[[], Result], *, seconds: float = 60.0) -> Result:
+def stubborn(work: Callable[[], Result], *, seconds: float = 600.0) -> Result:
     """Do it with the database, again when the connection was cut."""
     deadline = time.monotonic() + seconds
     while True:
