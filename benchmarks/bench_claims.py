@@ -17,7 +17,7 @@ from django.conf import settings
 
 from tests.services import PostgreSQL, service
 
-FEW, MANY = 1_000, 100_000
+FEW, MANY = 1_000, 1_000_000
 ROUNDS = 200
 
 SERIES = {

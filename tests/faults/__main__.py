@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -92,6 +93,8 @@ def say(text: str) -> None:
 
 def main(arguments: list[str]) -> int:
     options = Options.parse(arguments)
+    # Ended from outside, it takes along what it has started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="bridge-faults-"))
     result = run(options, folder)
     if not result.verdict.is_good:
@@ -147,13 +150,9 @@ def weather(
     beat = ForkedWorker("beat", ("beat", "--schedule", str(folder / "beat"), "--loglevel", "WARNING"), folder)
     wanted = plans(options.count, options.seed)
     watch = Watch(wanted)
-    storm = Storm(workers, database, broker, options.seed, watch.share)
     start = time.monotonic()
-    try:
-        for worker in (*workers, beat):
-            worker.start()
+    with Storm(workers, [beat], database, broker, options.seed, watch.share) as storm:
         site.faults.ask("storm")
-        storm.start()
         queue_all(wanted)
         while time.monotonic() - start < options.seconds:
             watch.look()
@@ -161,10 +160,6 @@ def weather(
             if watch.is_over:
                 break
             time.sleep(1.0)
-        storm.stop()
-    finally:
-        for worker in (*workers, beat):
-            worker.kill()
     seconds = time.monotonic() - start
     site.faults.ask("calm")
     watch.look()

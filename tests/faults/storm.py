@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 import psycopg
 
@@ -90,13 +91,15 @@ class Storm(threading.Thread):
     def __init__(
         self,
         workers: list[ForkedWorker],
+        spared: list[ForkedWorker],
         database: PostgreSQL,
         broker: Service,
         seed: int,
         progress: Callable[[], float],
     ) -> None:
         super().__init__(name="storm", daemon=True)
-        self.workers, self.database, self.broker = workers, database, broker
+        self.workers, self.spared = workers, spared
+        self.database, self.broker = database, broker
         self.progress = progress
         self.counts: Counter[str] = Counter()
         self._chance = random.Random(seed)
@@ -111,7 +114,7 @@ class Storm(threading.Thread):
             raise
 
     def _run(self) -> None:
-        start = last_cut = time.monotonic()
+        last_cut = time.monotonic()
         while not self._over.wait(KILL_EVERY):
             worker = self._chance.choice(self.workers)
             worker.kill()
@@ -124,7 +127,6 @@ class Storm(threading.Thread):
             if ends < BROKER_ENDS and done >= (ends + 1) / (BROKER_ENDS + 1):
                 self.broker.restart_empty()
                 self.counts["broker emptied"] += 1
-        self.seconds = time.monotonic() - start
 
     def cut_database(self) -> int:
         url = f"host=127.0.0.1 port={self.database.port} user={self.database.user} dbname=bridge"
@@ -135,8 +137,17 @@ class Storm(threading.Thread):
             ).fetchone()
         return int(found[0]) if found else 0
 
-    def stop(self) -> None:
+    def __enter__(self) -> Self:
+        for worker in (*self.workers, *self.spared):
+            worker.start()
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # First the thread: it would start the workers again.
         self._over.set()
         self.join()
-        if self.failure is not None:
+        for worker in (*self.workers, *self.spared):
+            worker.kill()
+        if self.failure is not None and kind is None:
             raise RuntimeError("The storm has ended before the run did.") from self.failure
