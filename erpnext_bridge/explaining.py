@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from erpnext_bridge.client import MAX_TARGET, as_query, method_path, resource_path
 from erpnext_bridge.formula import Formula, Leaf, Literal, leaves, substitute
 from erpnext_bridge.plan import Branch, Compiled, Inner, ListRequest, Plan, Selection
-from erpnext_bridge.reading import Reader, askable, inner_queries
+from erpnext_bridge.reading import Reader, askable, inner_queries, values_of
 from erpnext_bridge.rows import Join, joins_for
+from erpnext_bridge.transport import Request
 
 Report = dict[str, Any]
 
+SHOWN = 20
+"""Members of a list that the text shows."""
+
+WHOLE_DOCUMENT = "1 request for the whole document"
+
 
 def explain_query(compiled: Compiled, reader: Reader, *, whole_document: str | None = None) -> Report:
-    """Return a JSON-ready report: `doctype`, `identity`, `summary`, `inner` reports, `requests`, `then` and `here`."""
+    """
+    Return a JSON-ready report.
+
+    `inner` are the reports of what is asked first, `requests` what is asked of the DocType itself, with what is tested
+    again of its rows (`recheck`), `then` what is read for each page of rows, `here` what is done here. `round_trips` is
+    the number of requests while nothing fills a page; `walks` tells that there are more for every further page.
+    """
     if whole_document is not None:
         return _whole(compiled.selection, whole_document)
     if compiled.over is not None:
@@ -32,7 +47,11 @@ def _whole(selection: Selection, name: str) -> Report:
         "arguments": {},
         "recheck": [],
     }
-    return _head(selection) | {"summary": "1 request for the whole document", "requests": [request]}
+    return _head(selection) | {
+        "summary": WHOLE_DOCUMENT,
+        "requests": [request],
+        "round_trips": 1,
+    }
 
 
 def _head(selection: Selection) -> Report:
@@ -44,23 +63,37 @@ def _head(selection: Selection) -> Report:
         "requests": [],
         "then": [],
         "here": [],
+        "round_trips": 0,
+        "walks": False,
     }
 
 
 def explain_selection(selection: Selection, reader: Reader) -> Report:
     """Return the report of a selection of documents."""
     picked = selection.having is not None or selection.sorted_here
-    shown = selection.places if picked else selection
+    # What is sorted here is asked for in any order.
+    shown = replace(selection.places, order=(), shuffled=False) if picked else selection
     plan = _plan(shown, reader)
     union = len(plan.branches) > 1
     sent = plan.for_names() if union and not picked else plan
+    inner, then = _inner(selection, reader), _along(selection)
+    then += _along(shown) if picked else []
+    twice = (union or picked) and bool(plan.branches)
+    in_one = selection.stop is not None and not twice and plan.exact
     return _head(selection) | {
-        "inner": _inner(selection, reader),
+        "inner": inner,
         "requests": [_request(sent, branch, reader.page_size) for branch in sent.branches],
-        "then": _along(selection, reader),
+        "then": then if plan.branches else [],
         "here": _here(selection),
         "summary": _summary(plan, reader.page_size, picked=picked),
+        "round_trips": _trips(inner, plan, then) + twice,
+        "walks": (bool(plan.branches) and not in_one) or any(each["walks"] for each in inner),
     }
+
+
+def _trips(inner: list[Report], plan: Plan, then: list[str]) -> int:
+    asked = len(plan.branches) + len(then) if plan.branches else 0
+    return asked + sum(int(each["round_trips"]) for each in inner)
 
 
 def _groups(compiled: Compiled, reader: Reader) -> Report:
@@ -76,22 +109,30 @@ def _groups(compiled: Compiled, reader: Reader) -> Report:
     here = ["grouped" if grouping.keys else "aggregated"] if not grouped else []
     here += [f"groups tested: {grouping.having.text}"] if grouping.having is not None else []
     here += ["groups sorted"] if compiled.order else []
-    summary = "1 request for all groups" if grouped else _summary(plan, reader.page_size, picked=False)
+    inner, then = _inner(selection, reader), _along(selection)
     return _head(selection) | {
-        "inner": _inner(selection, reader),
+        "inner": inner,
         "requests": requests,
-        "then": _along(selection, reader),
+        "then": then if plan.branches else [],
         "here": here,
-        "summary": summary if plan.branches else "no request, nothing can match",
+        "summary": _summary_of_groups(plan, reader.page_size, grouped=grouped),
+        "round_trips": _trips(inner, plan, then),
+        "walks": (bool(plan.branches) and not grouped) or any(each["walks"] for each in inner),
     }
 
 
+def _summary_of_groups(plan: Plan, page_size: int, *, grouped: bool) -> str:
+    if grouped:
+        return "1 request for all groups"
+    if len(plan.branches) > 1:
+        return f"a union of {len(plan.branches)} requests, each for every {page_size} documents"
+    return _summary(plan, page_size, picked=False)
+
+
 def _inner(selection: Selection, reader: Reader) -> list[Report]:
+    found = inner_queries(askable(selection))
     return [
-        explain_query(inner.compiled, reader)
-        if isinstance(inner, Inner)
-        else explain_selection(inner, reader)
-        for inner in inner_queries(askable(selection))
+        explain_query(each.compiled if isinstance(each, Inner) else values_of(each), reader) for each in found
     ]
 
 
@@ -133,15 +174,19 @@ def _told(request: ListRequest, branch: Branch) -> Report:
 
 
 def _sent(request: ListRequest) -> tuple[str, str, Report]:
-    arguments = {name: value for name, value in request.arguments().items() if value not in (None, [], 0)}
-    return "GET", f"/api/resource/{request.doctype}", arguments
+    given = {name: value for name, value in request.arguments().items() if value is not None}
+    shown = {name: value for name, value in given.items() if value not in ([], 0)}
+    path = resource_path(request.doctype)
+    if "/" in request.doctype or len(Request("GET", path, as_query(given)).target) > MAX_TARGET:
+        return "POST", method_path("frappe.client.get_list"), {"doctype": request.doctype, **shown}
+    return "GET", f"/api/resource/{request.doctype}", shown
 
 
 def _name(leaf: Leaf) -> str:
     return f"{leaf.fieldname} {leaf.test}" if isinstance(leaf, Literal) else leaf.text
 
 
-def _along(selection: Selection, reader: Reader) -> list[str]:
+def _along(selection: Selection) -> list[str]:
     """Return what is read of other documents, for every page."""
     found = [line for join in joins_for(selection.linked) for line in _joined(join)]
     found += [
@@ -175,3 +220,37 @@ def _summary(plan: Plan, page_size: int, *, picked: bool) -> str:
     if plan.selection.stop is not None and branch.exact:
         return "1 request"
     return f"1 request for every {page_size} documents"
+
+
+# How it is told.
+
+
+def told(report: Report, *, as_json: bool) -> str:
+    """Return a report as text, which shortens long lists, or as JSON."""
+    return json.dumps(report, indent=2, default=str) if as_json else "\n".join(_lines(report))
+
+
+def _shortened(value: Any) -> Any:
+    if not isinstance(value, list):
+        return value
+    if len(value) > SHOWN and not any(isinstance(each, list | dict) for each in value):
+        return [*value[:SHOWN], f"… {len(value) - SHOWN} more"]
+    return [_shortened(each) for each in value]
+
+
+def _lines(report: Report, indent: str = "") -> Iterator[str]:
+    yield f"{indent}{report['doctype']} as {report['identity']}: {report['summary']}"
+    for inner in report["inner"]:
+        yield from _lines(inner, indent + "  first: ")
+    for request in report["requests"]:
+        yield f"{indent}  {request['method']} {request['path']}"
+        for name, value in request["arguments"].items():
+            yield f"{indent}    {name}: {json.dumps(_shortened(value), ensure_ascii=False, default=str)}"
+        if request["recheck"]:
+            yield f"{indent}    tested again here: {', '.join(request['recheck'])}"
+    yield from (f"{indent}  then: {each}" for each in report["then"])
+    if report["here"]:
+        yield f"{indent}  here: {', '.join(report['here'])}"
+    if not indent:
+        more = " and more for every further page" if report["walks"] else ""
+        yield f"round trips: {report['round_trips']}{more}"

@@ -279,6 +279,11 @@ class Plan:
             parent=self.selection.parent,
         )
 
+    @property
+    def exact(self) -> bool:
+        """Whether nothing has to be tested again."""
+        return all(branch.exact for branch in self.branches)
+
     def for_names(self) -> Plan:
         """Return the plan that finds the names of the rows, before slicing and in any order."""
         bare = replace(

@@ -7,7 +7,6 @@ has it from there. Building a queryset sends nothing; neither does its `repr()`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from copy import copy
 from functools import cached_property
@@ -25,7 +24,7 @@ from erpnext_bridge.compiler import Compiled, Compiler, resolved_aggregates
 from erpnext_bridge.conf import DEFAULT_SITE, get_settings
 from erpnext_bridge.dialects import dialect_for
 from erpnext_bridge.errors import NotConnected, UnsupportedQuery
-from erpnext_bridge.explaining import explain_query
+from erpnext_bridge.explaining import WHOLE_DOCUMENT, explain_query, told
 from erpnext_bridge.identity import Identity, acting_as, ambient_identity
 from erpnext_bridge.later import LaterQuerySet
 from erpnext_bridge.reading import Reader
@@ -61,10 +60,7 @@ class ErpQuery(Query):
         return ErpCompiler(self).totals(resolved_aggregates(self, aggregate_exprs)) if aggregate_exprs else {}
 
     def explain(self, using: str, format: str | None = None, **options: Any) -> str:
-        report = ErpCompiler(self).explain()
-        if format == "json":
-            return json.dumps(report, indent=2, default=str)
-        return "\n".join(_explain_lines(report))
+        return told(ErpCompiler(self).explain(), as_json=format == "json")
 
     def __str__(self) -> str:
         # Django's builds SQL here; this one must be printable without a site.
@@ -93,7 +89,11 @@ class ErpCompiler:
         row = next(self._reader().results(compiled))
         return dict(zip(aggregates, (term.value(row) for term in compiled.outputs), strict=True))
 
-    def explain(self) -> dict[str, Any]:
+    def explain(self, aggregates: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the report of what is sent for the query, or for these resolved aggregates over it."""
+        if aggregates:
+            compiled = Compiler(self.query, self.access.facts.time_zone).totals(aggregates)
+            return explain_query(compiled, self._reader())
         compiled = self.compile()
         return explain_query(compiled, self._reader(), whole_document=self.whole_document(compiled))
 
@@ -284,13 +284,29 @@ class ErpQuerySet(LaterQuerySet, WritingQuerySet[_D]):
     def prefetch_related(self, *lookups: Any) -> Self:
         return super().prefetch_related(*map(_own_lookup, lookups))
 
-    def explain(self, *, format: str | None = None, **options: Any) -> str:
+    def explain(
+        self, *, format: str | None = None, aggregate: Mapping[str, Any] | None = None, **options: Any
+    ) -> str:
         """
         Return the requests that evaluating this queryset sends, as text, or as JSON with `format="json"`.
 
-        Inner queries are shown, not run.
+        With `aggregate={"n": Count("pk")}`, those that aggregate(n=Count("pk")) sends. Inner queries are shown, not run.
         """
-        return self.query.explain(using=self.db, format=format, **options)
+        if aggregate:
+            query: Any = self.query.chain()
+            report = ErpCompiler(query).explain(resolved_aggregates(query, aggregate))
+            return told(report, as_json=format == "json")
+        report = ErpCompiler(self.query).explain()
+        further = [f"{path}: 1 request for all (select_related)" for path in self._linked]
+        further += [
+            f"{getattr(each, 'prefetch_to', each)}: 1 request for all (prefetch_related)"
+            for each in self._prefetch_related_lookups
+            # The rows of a document that is read whole come with it.
+            if report["summary"] != WHOLE_DOCUMENT or not isinstance(each, str)
+        ]
+        report["then"] += further
+        report["round_trips"] += len(further)
+        return told(report, as_json=format == "json")
 
     def union(self, *others: Any, all: bool = False) -> Self:
         """Return the documents that one of these querysets finds, each once."""
@@ -475,18 +491,3 @@ def _check_links(model: type[models.Model], path: str) -> None:
                 f"Invalid field name(s) given in select_related: {name!r}. Choices are: {choices}"
             )
         model = model._meta.get_field(name).related_model  # type: ignore[assignment]
-
-
-def _explain_lines(report: dict[str, Any], indent: str = "") -> Iterator[str]:
-    yield f"{indent}{report['doctype']} as {report['identity']}: {report['summary']}"
-    for inner in report["inner"]:
-        yield from _explain_lines(inner, indent + "  first: ")
-    for request in report["requests"]:
-        yield f"{indent}  {request['method']} {request['path']}"
-        for name, value in request["arguments"].items():
-            yield f"{indent}    {name}: {json.dumps(value, ensure_ascii=False, default=str)}"
-        if request["recheck"]:
-            yield f"{indent}    tested again here: {', '.join(request['recheck'])}"
-    yield from (f"{indent}  then: {each}" for each in report["then"])
-    if report["here"]:
-        yield f"{indent}  here: {', '.join(report['here'])}"

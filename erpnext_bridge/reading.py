@@ -22,7 +22,7 @@ from erpnext_bridge.folding import Grouping
 from erpnext_bridge.formula import And, Formula, Leaf, Literal, columns, literals, matches, substitute
 from erpnext_bridge.grouping import Grouper
 from erpnext_bridge.plan import Compiled, Inner, Plan, Selection, make_plan, sorted_by
-from erpnext_bridge.rows import Row, pages
+from erpnext_bridge.rows import Column, Row, Term, pages
 from erpnext_bridge.walking import Walker
 
 
@@ -244,7 +244,16 @@ class Reader:
             (output,) = inner.compiled.outputs
             return (inner.encode(output.value(row)) for row in self.results(inner.compiled))
         (column,) = inner.columns
-        return (lookups.member(inner.member_kind, row[column]) for row in self.rows(inner))
+        return (lookups.member(inner.member_kind, row[column]) for row in self.results(values_of(inner)))
+
+
+def values_of(inner: Selection) -> Compiled:
+    """Return what finds the values of an inner query's column: each once, however many rows have it."""
+    (column,) = inner.columns
+    if inner.is_sliced or column == "name":
+        return Compiled(inner)
+    value = Term(column, (Column(column),), lambda row: row[column])
+    return Compiled(replace(inner, columns=(), order=()), grouping=Grouping((value,)))
 
 
 def askable(selection: Selection) -> Formula:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import operator
 import pickle
 import random
@@ -11,7 +12,7 @@ from zoneinfo import ZoneInfo
 import django
 import pytest
 from django.core.paginator import Paginator
-from django.db.models import Prefetch, Q
+from django.db.models import Count, Prefetch, Q, Sum
 
 from erpnext_bridge.errors import NotConnected, PermissionRefused, UnsupportedQuery
 from erpnext_bridge.identity import Identity, acting_as
@@ -403,6 +404,56 @@ def test_explain_tells_the_requests_and_sends_none(erp):
     assert "tested again here: status contains" in text
     assert '"requests"' in orders().filter(pk="x").explain(format="json")
     assert len(erp.requests) == 0
+
+
+EXPLAINED = [
+    lambda: orders()[:5],
+    lambda: orders().filter(pk="x"),
+    lambda: orders().filter(customer__territory="North")[:5],
+    lambda: orders().filter(items__qty__gt=9),
+    lambda: orders().exclude(items__qty=3)[:5],
+    lambda: orders().filter(Q(status="Draft", docstatus=0) | Q(docstatus=1, grand_total__gt=5)),
+    lambda: orders().order_by("customer__customer_name")[:5],
+    lambda: orders().values("name", "customer__territory__territory_name")[:5],
+    lambda: orders().annotate(n=Count("items")).filter(n__gt=1),
+    lambda: orders().annotate(n=Count("items"))[:5],
+    lambda: orders().values("status").annotate(n=Count("pk"), total=Sum("grand_total")).filter(n__gt=1),
+    lambda: orders().values("customer__territory").annotate(n=Count("pk")),
+    lambda: orders().values_list("status", flat=True).distinct(),
+    lambda: orders().filter(transaction_date__month=3),
+    lambda: orders().filter(pk__in=[]),
+    lambda: orders().select_related("customer").prefetch_related("items")[:5],
+    lambda: customers().filter(territory__descendants_of="All Territories")[:5],
+]
+
+
+@pytest.mark.parametrize("queryset", EXPLAINED, ids=range(len(EXPLAINED)))
+def test_explain_counts_the_round_trips_that_are_made(erp, settings, queryset):
+    settings.ERPNEXT_BRIDGE |= {"PAGE_SIZE": 5000}
+    report = json.loads(queryset().explain(format="json"))
+    assert len(erp.requests) == 0
+    list(queryset())
+    assert len(erp.requests) == report["round_trips"]
+    assert report["walks"] or len(report["requests"]) <= 1
+    if report["requests"] and not report["inner"]:
+        sent = erp.requests[0]
+        assert sent.path.rsplit("/", 1)[-1] in report["requests"][0]["path"]
+
+
+def test_explain_tells_what_aggregates_and_unions_send(erp):
+    wanted = {"n": Count("pk"), "total": Sum("grand_total")}
+    text = orders().filter(status="Draft").explain(aggregate=wanted)
+    assert "round trips: 1" in text
+    assert "sum_grand_total" in text
+    union = orders().filter(status="Draft").union(orders().filter(docstatus=1))
+    assert json.loads(union.explain(format="json"))["round_trips"] == 1
+    assert "… 80 more" in orders().filter(pk__in=map(str, range(100))).explain()
+    assert (
+        "POST /api/method/frappe.client.get_list" in orders().filter(pk__in=map(str, range(1000))).explain()
+    )
+    assert len(erp.requests) == 0
+    orders().filter(status="Draft").aggregate(**wanted)
+    assert len(erp.requests) == 1
 
 
 # NULLs, and links that lead nowhere

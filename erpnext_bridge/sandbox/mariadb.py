@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -344,3 +345,17 @@ FUNCTIONS: dict[str, tuple[int, Any]] = {
     "lower_text": (1, _null_safe(lambda value: str(value).lower())),
     "month_name": (1, _null_safe(lambda value: datetime.fromisoformat(value).strftime("%B"))),
 }
+
+
+class DecimalSum:
+    """SUM of decimals, which is exact, where SQLite adds doubles; the driver sends a double."""
+
+    def __init__(self) -> None:
+        self.total: Decimal | None = None
+
+    def step(self, value: float | None) -> None:
+        if value is not None:
+            self.total = (self.total or Decimal()) + Decimal(repr(value))
+
+    def finalize(self) -> float | None:
+        return None if self.total is None else float(self.total)
