@@ -16,6 +16,7 @@ from django.db import models
 from django.db.models.lookups import Contains, EndsWith, IContains, IEndsWith, IStartsWith, StartsWith
 from django.forms import TextInput
 
+from erpnext_bridge.attachments import AttachedFileAttribute
 from erpnext_bridge.operators import TREE_LOOKUPS
 
 if TYPE_CHECKING:
@@ -123,7 +124,9 @@ class DynamicLink(NameField):
 
 
 class Attach(TextField):
-    """The URL of a file at ERPNext, such as /private/files/offer.pdf."""
+    """The URL of a file at ERPNext, such as /private/files/offer.pdf: `order.offer.read()`, `order.offer.url`."""
+
+    descriptor_class = AttachedFileAttribute
 
     def formfield(self, **options: Any) -> Any:
         return super().formfield(**{"widget": TextInput, **options})

@@ -10,21 +10,26 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from decimal import Decimal, InvalidOperation
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.core.validators import (
+    DecimalValidator,
+    MaxLengthValidator,
+    MaxValueValidator,
+    MinValueValidator,
+)
 from django.db import models
+from django.db.backends.base.operations import BaseDatabaseOperations
 from django.utils import timezone
 
 from erpnext_bridge.payloads import Promised
-
-STAMP_FORMAT = "%Y-%m-%d %H:%M:%S.%f"
-"""All six digits: Frappe 16 compares a nullable Datetime as text (frappe/database/query.py)."""
 
 _TIME = re.compile(r"(-?)(\d+):(\d{1,2}):(\d{1,2})(?:\.(\d{1,6}))?$")
 
@@ -45,10 +50,13 @@ def to_payload(field: models.Field[Any, Any], value: Any) -> Any:
         return value
     target = _target(field)
     kind = target.get_internal_type()
-    if value is None or kind not in _PAYLOADS:
-        return to_wire(field, value, None)
     with _told_as_invalid(field, value):
-        return _PAYLOADS[kind](target, value)
+        if value is None or kind not in _PAYLOADS:
+            found = to_wire(field, value, None)
+        else:
+            found = _PAYLOADS[kind](target, value)
+        _check_that_it_fits(target, kind, found)
+    return found
 
 
 def to_wire(field: models.Field[Any, Any], value: Any, zone: ZoneInfo | None) -> Any:
@@ -60,9 +68,7 @@ def to_wire(field: models.Field[Any, Any], value: Any, zone: ZoneInfo | None) ->
     if value is None:
         return None
     target = _target(field)
-    encode = _ENCODERS.get(target.get_internal_type())
-    if encode is None:
-        return str(value)
+    encode: _Codec = _ENCODERS.get(target.get_internal_type(), _encode_text)
     with _told_as_invalid(field, value):
         return encode(target, value, zone)
 
@@ -71,8 +77,33 @@ def to_wire(field: models.Field[Any, Any], value: Any, zone: ZoneInfo | None) ->
 def _told_as_invalid(field: models.Field[Any, Any], value: Any) -> Iterator[None]:
     try:
         yield
-    except (TypeError, ValueError, InvalidOperation) as error:
+    except ValidationError as error:
+        if hasattr(error, "error_dict"):
+            raise
+        raise ValidationError({field.name: error.error_list}) from error
+    except (TypeError, ValueError, ArithmeticError) as error:
         raise ValidationError({field.name: f"{value!r} is not a value for this field."}) from error
+
+
+def _check_that_it_fits(field: Any, kind: str, value: Any) -> None:
+    """Refuse what MariaDB's column of the field cannot hold, which ERPNext would refuse, cut off or fail over."""
+    if value is None:
+        return
+    if kind in _WHOLE:
+        low, high = _WHOLE[kind]
+        MinValueValidator(low)(value)
+        MaxValueValidator(high)(value)
+    elif isinstance(field, models.CharField) and field.max_length is not None:
+        MaxLengthValidator(field.max_length)(value)
+    elif isinstance(field, models.DecimalField) and field.max_digits and field.decimal_places is not None:
+        # More decimals than the column has are rounded there.
+        rounded = value.quantize(Decimal(1).scaleb(-field.decimal_places), context=_WIDE)
+        DecimalValidator(field.max_digits, field.decimal_places)(rounded)
+
+
+_WIDE = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
+_WHOLE: Mapping[str, tuple[int, int]] = BaseDatabaseOperations.integer_field_ranges
+"""Internal type → its limits in every database of Django's, which are those of Frappe's Int and Long Int."""
 
 
 def decoder(field: models.Field[Any, Any], zone: ZoneInfo) -> Callable[[Any], Any]:
@@ -81,6 +112,8 @@ def decoder(field: models.Field[Any, Any], zone: ZoneInfo) -> Callable[[Any], An
     if make is None:
         return _link_text if field.is_relation or getattr(field, "blank_is_null", False) else _text(field)
     decode = make(zone)
+    if own := getattr(_target(field), "decoder", None):
+        decode = partial(_decode_json, decoder=own)
     # A list of thousands of rows calls it for each column: one call, and no look at the field.
     return lambda value: None if value is None or value == "" else decode(value)
 
@@ -119,8 +152,22 @@ def _aware(field: models.Field[Any, Any], value: Any) -> dt.datetime:
     )
 
 
+def _encode_text(field: models.Field[Any, Any], value: Any, zone: ZoneInfo) -> str:
+    text = str(value)
+    text.encode()  # half of a surrogate pair is text to Python, and to nobody else
+    return text
+
+
 def _encode_datetime(field: models.Field[Any, Any], value: Any, zone: ZoneInfo) -> str:
-    return _aware(field, value).astimezone(zone).strftime(STAMP_FORMAT)
+    # All six digits: Frappe 16 compares a nullable Datetime as text (frappe/database/query.py).
+    return _aware(field, value).astimezone(zone).replace(tzinfo=None).isoformat(" ", "microseconds")
+
+
+def _encode_time(field: models.Field[Any, Any], value: Any, zone: ZoneInfo) -> str:
+    time: dt.time = field.to_python(value)
+    if time.tzinfo is not None:
+        raise ValueError("A Time has no time zone.")
+    return time.isoformat("microseconds")
 
 
 def _datetime_decoder(zone: ZoneInfo) -> Callable[[Any], dt.datetime]:
@@ -132,8 +179,15 @@ def _datetime_decoder(zone: ZoneInfo) -> Callable[[Any], dt.datetime]:
     return lambda value: timezone.make_naive(parse(value).replace(tzinfo=zone), own)
 
 
+def _finite(value: Any) -> Decimal:
+    number = Decimal(str(value))
+    if not number.is_finite():
+        raise ValueError(f"{number} is not a number that ERPNext can store.")
+    return number
+
+
 def _encode_decimal(field: models.Field[Any, Any], value: Any, zone: ZoneInfo) -> str:
-    return format(Decimal(str(value)), "f")
+    return format(_finite(value), "f")
 
 
 def _encode_duration(field: models.Field[Any, Any], value: Any, zone: ZoneInfo) -> str:
@@ -148,16 +202,21 @@ def _decode_duration(value: Any) -> dt.timedelta:
     return dt.timedelta(microseconds=int(Decimal(str(value)) * 1_000_000))
 
 
-def _decode_json(value: Any) -> Any:
-    return json.loads(value) if isinstance(value, str) else value
+def _encode_json(field: Any, value: Any, zone: ZoneInfo) -> str:
+    # MariaDB's JSON has no NaN.
+    return json.dumps(value, cls=field.encoder, allow_nan=False)
+
+
+def _decode_json(value: Any, decoder: type[json.JSONDecoder] | None = None) -> Any:
+    return json.loads(value, cls=decoder) if isinstance(value, str) else value
 
 
 _Codec = Callable[[Any, Any, Any], Any]
 
 _PAYLOADS: dict[str, Callable[[Any, Any], Any]] = {
     "DateTimeField": _aware,
-    "DecimalField": lambda field, value: Decimal(str(value)),
-    "FloatField": lambda field, value: float(value),
+    "DecimalField": lambda field, value: _finite(value),
+    "FloatField": lambda field, value: float(_finite(value)),
     "DurationField": lambda field, value: field.to_python(value),
 }
 """What waits in a payload as Python has it; `payloads.py` encodes it."""
@@ -166,11 +225,11 @@ _ENCODERS: dict[str, _Codec] = {
     "BooleanField": lambda field, value, zone: int(bool(field.to_python(value))),
     "DateField": lambda field, value, zone: field.to_python(value).isoformat(),
     "DateTimeField": _encode_datetime,
-    "TimeField": lambda field, value, zone: field.to_python(value).isoformat(timespec="microseconds"),
+    "TimeField": _encode_time,
     "DecimalField": _encode_decimal,
     "FloatField": _encode_decimal,
     "DurationField": _encode_duration,
-    "JSONField": lambda field, value, zone: json.dumps(value),
+    "JSONField": _encode_json,
     **dict.fromkeys(
         ("IntegerField", "BigIntegerField", "SmallIntegerField", "PositiveIntegerField", "PositiveBigIntegerField",
          "PositiveSmallIntegerField"),

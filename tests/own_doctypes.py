@@ -70,7 +70,8 @@ def administrator() -> FrappeClient | None:
     missing = [name for name in ("ERPNEXT_API_KEY", "ERPNEXT_API_SECRET") if not os.environ.get(name)]
     if missing:
         raise SystemExit(f"ERPNEXT_URL is set, but {missing[0]} is not: the key of an Administrator there.")
-    return FrappeClient(url, ApiKey(os.environ["ERPNEXT_API_KEY"], os.environ["ERPNEXT_API_SECRET"]))
+    credentials = ApiKey(os.environ["ERPNEXT_API_KEY"], os.environ["ERPNEXT_API_SECRET"])
+    return FrappeClient(url, credentials, timeout=110)
 
 
 class OwnDocTypes:

@@ -94,10 +94,18 @@ def writes_of(client: FrappeClient, size: int) -> Iterator[int]:
             yield size
 
 
+DELETE = f"""
+for name in frappe.get_all("{DOCTYPE}", pluck="name", limit=500):
+    frappe.delete_doc("{DOCTYPE}", name, delete_permanently=True)
+"""
+
+
 def run_script(client: FrappeClient, script: str) -> None:
     """Run Python at a real site, in its System Console."""
     console = {"doctype": "System Console", "type": "Python", "console": script, "commit": 1}
-    answer = client.call("frappe.desk.doctype.system_console.system_console.execute_code", doc=console)
+    answer = client.call(
+        "frappe.desk.doctype.system_console.system_console.execute_code", doc=json.dumps(console)
+    )
     output = str((answer or {}).get("output") or "")
     if "Traceback" in output or "Error" in output:
         raise RuntimeError(output.strip().splitlines()[-1])
@@ -207,7 +215,6 @@ def sandbox(version: int, amount: int) -> Iterator[tuple[FrappeClient, Iterator[
 @contextmanager
 def real_site(client: FrappeClient, amount: int) -> Iterator[tuple[FrappeClient, Iterator[int]]]:
     own = OwnDocTypes(client, [DEFINITION])
-    own.remove()
     try:
         own.make()
         own.fill(
@@ -221,6 +228,8 @@ def real_site(client: FrappeClient, amount: int) -> Iterator[tuple[FrappeClient,
         run_script(client, share)
         yield client, writes_of(client, BATCH)
     finally:
+        while own.names(DOCTYPE):
+            run_script(client, DELETE)
         own.remove()
 
 

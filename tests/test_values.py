@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.test import override_settings
 
@@ -100,15 +101,68 @@ def test_without_time_zones_times_are_in_djangos_zone():
     ("made", "value"),
     [
         (models.DateField(), "tomorrow"),
+        (models.DateField(), 20240229),
+        (models.DateTimeField(), "2024-02-30 00:00"),
+        (models.DateTimeField(), dt.datetime.min.replace(tzinfo=dt.UTC)),
+        (models.TimeField(), "25:00"),
+        (models.TimeField(), dt.time(9, tzinfo=dt.UTC)),
+        (models.DurationField(), "long"),
         (models.IntegerField(), "seven"),
+        (models.IntegerField(), float("inf")),
+        (models.FloatField(), float("nan")),
         (Currency(), "much"),
+        (Currency(), Decimal("Infinity")),
+        (Currency(), [1]),
         (models.BooleanField(), "perhaps"),
+        (models.JSONField(), {"a": float("nan")}),
+        (models.JSONField(), {1, 2}),
+        (models.CharField(), "\ud800"),
     ],
-    ids=range(4),
+    ids=range(17),
 )
-def test_a_value_that_the_field_cannot_hold_is_a_validation_error(made, value):
-    with pytest.raises(ValidationError):
-        to_wire(made, value)
+def test_a_value_that_the_field_cannot_hold_is_a_validation_error_of_that_field(made, value):
+    for encode in (to_wire, lambda made, value: values.to_payload(field(made), value)):
+        if (
+            encode is not to_wire
+            and isinstance(made, models.DateTimeField)
+            and isinstance(value, dt.datetime)
+        ):
+            continue  # which day it is over there is not known before it is sent
+        with pytest.raises(ValidationError) as told:
+            encode(made, value)
+        assert list(told.value.message_dict) == ["value"]
+
+
+@pytest.mark.parametrize(
+    ("made", "most", "more"),
+    [
+        (models.CharField(max_length=5), "12345", "123456"),
+        (models.EmailField(max_length=7), "a@b.org", "aa@b.org"),
+        (models.IntegerField(), 2**31 - 1, 2**31),
+        (models.PositiveSmallIntegerField(), 0, -1),
+        (models.BigIntegerField(), -(2**63), -(2**63) - 1),
+        (Currency(), Decimal("999999999999.999999999"), Decimal("1000000000000")),
+        (Currency(), Decimal("0.12345678949"), Decimal("1E+40")),
+        (Rating(), Decimal("0.8"), 10),
+    ],
+    ids=range(8),
+)
+def test_what_is_too_much_for_the_column_is_not_sent(made, most, more):
+    assert values.to_payload(field(made), most) == most
+    with pytest.raises(ValidationError) as told:
+        values.to_payload(field(made), more)
+    assert list(told.value.message_dict) == ["value"]
+    # A filter may ask for it, and finds nothing.
+    assert to_wire(made, more) is not None
+
+
+def test_early_years_and_encoders_are_written_as_mariadb_reads_them():
+    assert to_wire(models.DateTimeField(), dt.datetime(33, 4, 3, 15, tzinfo=dt.UTC)).startswith(
+        "0033-04-03 1"
+    )
+    assert to_wire(models.DateField(), dt.date(33, 4, 3)) == "0033-04-03"
+    made = models.JSONField(encoder=DjangoJSONEncoder)
+    assert to_wire(made, {"on": dt.date(2024, 1, 2)}) == '{"on": "2024-01-02"}'
 
 
 @pytest.mark.parametrize(
