@@ -712,7 +712,7 @@ class Replay:
         if "id_token_claims" in expected:
             self.judge_id_token(expected, got.json()["id_token"], found)
         if "exp_minus_now_seconds" in expected:
-            distance = got.json()["exp"] - time.time()
+            distance = got.json()["exp"] - self.sandbox.site.clock().timestamp()
             if abs(distance - expected["exp_minus_now_seconds"]) > 30:
                 found.differ("exp", expected["exp_minus_now_seconds"], distance)
 

@@ -288,7 +288,8 @@ def _sanitize(doc: Document) -> None:
         if df is None or df.fieldtype in NO_VALUE_TYPES or df.fieldtype in UNFILTERED:
             continue
         closed = doc.docstatus == 2 or (doc.docstatus == 1 and not df.allow_on_submit)
-        if df.raw.get("ignore_xss_filter") or closed:
+        address = df.options == "Email" and df.fieldtype in ("Data", "Small Text", "Text")
+        if df.raw.get("ignore_xss_filter") or closed or address:
             continue
         doc.values[fieldname] = sanitize(value)
 

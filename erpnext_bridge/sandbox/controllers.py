@@ -55,6 +55,9 @@ def user_name(ctx: Context, doc: Document) -> None:
 def user(ctx: Context, doc: Document) -> None:
     names = (cstr(doc.get("first_name")), cstr(doc.get("last_name")))
     doc.values["full_name"] = " ".join(filter(None, names))
+    doc.values["new_password"] = ""
+    if ctx.version >= 16 and not cint(doc.get("enabled")):
+        doc.values |= {"thread_notify": 0, "allowed_in_mentions": 0}
 
 
 # -- ERPNext's ---------------------------------------------------------------------------------------------------

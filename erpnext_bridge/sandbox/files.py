@@ -267,6 +267,31 @@ def allowed(ctx: Context, row: Mapping[str, Any], ptype: str) -> bool:
     return permissions.has_permission(ctx, str(doctype), needed, documents.load(ctx, str(doctype), name))
 
 
+def _document_rule(ctx: Context, doc: Document, ptype: str) -> bool:
+    return ptype == "create" or allowed(ctx, doc.values, ptype)
+
+
+def _list_rule(ctx: Context, alias: str) -> permissions.RowRule:
+    """file.py, get_permission_query_conditions: users without the desk see what is their own."""
+    if "Desk User" not in permissions.roles_of(ctx, ctx.user):
+        return permissions.RowRule(f"{alias}.owner = ?", (ctx.user,))
+    readable = [
+        meta.name
+        for meta in ctx.store.doctypes.values()
+        if permissions.role_permissions(ctx, meta, ctx.user).get("read")
+    ]
+    marks = ", ".join("?" * len(readable))
+    return permissions.RowRule(
+        f"{alias}.is_private = 0 OR ({alias}.attached_to_doctype IS NULL AND {alias}.owner = ?)"
+        f" OR {alias}.attached_to_doctype IN ({marks})",
+        (ctx.user, *readable),
+    )
+
+
+permissions.DOCUMENT_RULES["File"] = _document_rule
+permissions.LIST_RULES["File"] = _list_rule
+
+
 # -- uploading -----------------------------------------------------------------------------------------
 
 

@@ -170,7 +170,7 @@ def _reason(ctx: Context, path: str) -> str:
 
 def _not_installed(ctx: Context, app: str) -> str:
     message = f"App {app} is not installed"
-    if ctx.api_version == 1:
+    if ctx.api_version == 1 or ctx.version >= 16:
         errors.tied(ctx, errors.ValidationError(message), message)
     return message
 

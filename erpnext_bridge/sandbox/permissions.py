@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
@@ -281,8 +281,15 @@ def _allowed(
     return allowed or (shares and _shared(ctx, doctype, ptype, doc))
 
 
+DOCUMENT_RULES: dict[str, Callable[[Context, Any, str], bool]] = {}
+"""What controllers ask besides roles: whether the user may do this to the document (hooks, has_permission)."""
+LIST_RULES: dict[str, Callable[[Context, str], RowRule]] = {}
+"""What controllers add to lists, over the columns of a table's alias (hooks, permission_query_conditions)."""
+
+
 def _document_allowed(ctx: Context, ptype: str, doc: Doc) -> bool:
-    if document_rights(ctx, doc).get(ptype):
+    rule = DOCUMENT_RULES.get(doc.doctype)
+    if (rule is None or rule(ctx, doc, ptype)) and document_rights(ctx, doc).get(ptype):
         return True
     reason = f"User <strong>{ctx.user}</strong> does not have access to this document"
     if ctx.version >= 16 and doc.meta.is_single:
@@ -508,6 +515,9 @@ def row_rule(ctx: Context, meta: DocType, alias: str) -> RowRule | None:
         rule: RowRule | None = RowRule(f"{alias}.owner = ?", (ctx.user,))
     else:
         rule = _user_permission_rule(ctx, meta, alias)
+    if meta.name in LIST_RULES:
+        own = LIST_RULES[meta.name](ctx, alias)
+        rule = own if rule is None else RowRule(f"({rule.sql}) AND ({own.sql})", rule.params + own.params)
     if rule is None or not shared:
         return rule
     also = _names_rule(alias, shared)

@@ -84,6 +84,10 @@ def enter(ctx: WebContext, user: str) -> None:
     """A new session (LoginManager.post_login): its cookies, and who it is in the answer."""
     session = Session() if user == "Guest" else ctx.gate.start(user)
     adopt(ctx, session)
+    if user != "Guest":
+        now = ctx.site.now_text()
+        seen = {"last_login": now, "last_active": now, "last_ip": ctx.ip}
+        ctx.store.update("User", user, seen)
     info = accounts.row(ctx.site, user)
     ctx.response["message"] = "No App" if info["user_type"] == "Website User" else "Logged In"
     ctx.response["home_page"] = home_page(ctx, user, info)

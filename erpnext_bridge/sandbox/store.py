@@ -288,8 +288,8 @@ class Store:
         if kind == DECIMAL:
             return _encode_decimal(meta, column, value, self.version)
         if kind in (DATE, DATETIME) and _is_zero(value):
-            # PyMySQL gives the text back, mysqlclient None.
-            return ZERO_DATE[kind] if self.version < 16 else None
+            # PyMySQL gives the text of a date back; all else is None.
+            return ZERO_DATE[kind] if kind == DATE and self.version < 16 else None
         return ENCODERS[kind](meta, column, value)
 
     # -- singles, secrets, counters ----------------------------------------------------------------------

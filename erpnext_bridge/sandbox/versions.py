@@ -55,6 +55,10 @@ def difference(old: Document, new: Document) -> dict[str, Any] | None:
     }
 
 
+def _is_number(*values: Any) -> bool:
+    return any(isinstance(value, int) and bool(value) for value in values)
+
+
 def _changed(old: Document, new: Document) -> list[Any]:
     found = []
     for df in new.meta.fields:
@@ -64,6 +68,9 @@ def _changed(old: Document, new: Document) -> list[Any]:
         if df.fieldtype == "Time" and df.fieldname in new.sent and str(before).startswith("-"):
             # Formatting a negative time for the comparison fails, whatever it is compared with.
             raise errors.OverflowError("date value out of range")
+        if before != after and df.fieldtype in ("Text", "Small Text") and _is_number(before, after):
+            # Formatting looks for markup, which a number has none of.
+            raise errors.TypeError("expected string or bytes-like object, got 'int'")
         if before != after and (before or after or df.fieldtype not in ("Data", "Select")):
             found.append([df.fieldname, before, after])
     return found

@@ -324,11 +324,13 @@ class _Loader:
             "first_name": first,
             "last_name": last or None,
             "full_name": user.full_name or user.name,
-            "username": scrub(user.name.partition("@")[0]),
             "enabled": int(user.enabled),
             "user_type": user.user_type,
             "api_key": user.api_key or None,
             "language": "en",
+            "time_zone": self.world.time_zone,
+            "send_welcome_email": 0,
+            "new_password": "",
         }
         self.insert("User", values)
         for index, role in enumerate(user.roles, 1):
@@ -349,6 +351,10 @@ class _Loader:
     def settings(self) -> None:
         system = {**SETTINGS, **SYSTEM_SETTINGS[self.version], "time_zone": self.world.time_zone}
         self.store.set_single("System Settings", system)
+        saved = {"owner": ADMINISTRATOR, "modified_by": ADMINISTRATOR, "modified": self.now, "idx": "0"}
+        for meta in builtin_doctypes(self.version):
+            if meta.is_single and meta.name != "System Settings":
+                self.store.set_single(meta.name, {**defaults_of(meta), **saved})
         for doctype, values in self.world.singles.items():
             kept = {key: value for key, value in values.items() if key not in ("doctype", "name")}
             self.store.set_single(doctype, kept)
