@@ -109,7 +109,7 @@ def odd_world():
                     "a_text": "a\nb",
                     "a_json": '{"a": [1, null, "ü"]}',
                     "a_int": -7,
-                    "a_long_int": 5_000_000_000,
+                    "a_long_int": 2_000_000_000,
                     "a_check": 1,
                     "a_float": 0.1,
                     "a_currency": 1234567.891,

@@ -30,6 +30,8 @@ ASKED = (
 )  # fmt: skip
 LIMIT = 25
 
+MARK = "bridge round trip"
+
 STAMPS = frozenset({"modified", "modified_by"})
 """What every save changes, in the document and in its rows."""
 
@@ -53,7 +55,7 @@ class Figures:
     unchanged: int = 0
     """Documents that were saved without a change; nothing was sent."""
     changed: int = 0
-    """Documents that were saved with one change; only that was sent."""
+    """Documents and rows that were saved with one change; only that was sent."""
     made: int = 0
     """Documents that were created for this, with their rows, and are deleted again."""
     computed: list[str] = field(default_factory=list)
@@ -154,11 +156,16 @@ def _compare_with_list(listed, whole, figures):
 
 
 def save(model, identity, figures, limit=LIMIT):
-    """Save documents unchanged, and one of them with one change, which is put back."""
+    """Save documents with their rows unchanged, then one with one change, and a row of each table, and put that back."""
     from erpnext_bridge.access import open_site
+    from erpnext_bridge.children import child_tables
 
     client = open_site(identity).client
-    found = list(model.objects.acting_as(identity).order_by("docstatus", "name")[:limit])
+    objects = model.objects.acting_as(identity)
+    found = [
+        objects.get(pk=name)
+        for name in objects.order_by("docstatus", "name").values_list("pk", flat=True)[:limit]
+    ]
     for document in found:
         before = client.read(model.doctype, document.pk)
         document.save()
@@ -167,39 +174,60 @@ def save(model, identity, figures, limit=LIMIT):
             figures.unchanged += 1
         else:
             figures.losses.append(f"{model.doctype} {document.pk}: saving it unchanged changed it")
-    if found and not any(change(model, document, client, figures) for document in found[:3]):
+    if found and not any(change(document, document, client, figures) for document in found[:3]):
         figures.refused[model.doctype] += 1
+    for accessor in child_tables(model):
+        rows = ((row, document) for document in found[:3] for row in getattr(document, accessor).all()[:1])
+        any(change(row, document, client, figures) for row, document in rows)
 
 
-def change(model, document, client, figures):
-    """Change one text of a document and put it back; tell whether ERPNext took it."""
+def change(instance, document, client, figures):
+    """Change one text of a document, or of a row in it, and put it back; tell whether ERPNext took it."""
     from erpnext_bridge.errors import RefusedError
 
-    whole = model.objects.acting_as(document.erp_identity).get(pk=document.pk)
-    for each in _texts(model)[:TRIED]:
-        before = client.read(model.doctype, whole.pk)
-        old = getattr(whole, each.attname)
-        setattr(whole, each.attname, "bridge round trip")
-        if whole.changes() != {each.column: "bridge round trip"}:
-            figures.losses.append(f"{model.doctype} {whole.pk}: {whole.changes()} is not one change")
+    for each in _texts(type(instance))[:TRIED]:
+        document.refresh_from_db()
+        before = client.read(document.doctype, document.pk)
+        old = getattr(instance, each.attname)
+        setattr(instance, each.attname, MARK)
+        if instance.changes() != {each.column: MARK}:
+            figures.losses.append(f"{instance.doctype} {instance.pk}: {instance.changes()} is not one change")
         try:
-            whole.save()
+            instance.save()
         except RefusedError:
-            whole.refresh_from_db()
+            setattr(instance, each.attname, old)
             continue
-        after = client.read(model.doctype, whole.pk)
-        setattr(whole, each.attname, old)
-        whole.save()
-        if after.get(each.column) != "bridge round trip":
-            continue
-        before, after = _without_stamps(before), _without_stamps(after)
-        other = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
-        figures.changed += 1
-        if other - {each.column}:
-            computed = ", ".join(sorted(other - {each.column}))
-            figures.computed.append(f"{model.doctype}: {computed} along with {each.column}")
-        return True
+        after = client.read(document.doctype, document.pk)
+        setattr(instance, each.attname, old)
+        instance.save()
+        if _compare_states(instance, each, _without_stamps(before), _without_stamps(after), figures):
+            return True
     return False
+
+
+def _compare_states(instance, each, before, after, figures):
+    """Note what the one change changed besides; tell whether it is there at all."""
+    before, after = _flat(before), _flat(after)
+    changed = {place for place in before.keys() | after.keys() if before.get(place) != after.get(place)}
+    meant = {(instance.pk, each.column)}
+    if not meant <= changed:
+        return False
+    if before.keys() != after.keys() and any(before.get(place) for place in before.keys() - after.keys()):
+        figures.losses.append(f"{instance.doctype} {instance.pk}: values or rows are gone")
+    figures.changed += 1
+    if changed - meant:
+        computed = ", ".join(sorted({name for _, name in changed - meant}))
+        figures.computed.append(f"{instance.doctype}: {computed} along with {each.column}")
+    return True
+
+
+def _flat(raw):
+    """Return the values of a document and of its rows by the row's name and the fieldname."""
+    found = {(raw["name"], name): value for name, value in raw.items() if not isinstance(value, list)}
+    for rows in (value for value in raw.values() if isinstance(value, list)):
+        for row in rows:
+            found |= _flat(row)
+    return found
 
 
 def _without_stamps(raw):
