@@ -69,8 +69,10 @@ def declared_in(source: str) -> list[Declared]:
 def compare(client: FrappeClient, source: str, *, ignore_new: bool = False) -> list[str]:
     """Return what is otherwise at the site, a line for each difference; nothing when the module is up to date."""
     declared = declared_in(source)
-    wanted = list(dict.fromkeys(each.doctype for each in declared if each.doctype and not each.parent))
-    known, gone = _read(client, [name for name in wanted if name])
+    classes = {each.name for each in declared}
+    # Rows come along with the DocType that they are in.
+    wanted = [each.doctype for each in declared if each.doctype and each.parent not in classes]
+    known, gone = _read(client, list(dict.fromkeys(wanted)))
     comparison = _Comparison(declared, known, ignore_new=ignore_new)
     return [
         *(f"{name}: the site does not have or not show this DocType." for name in gone),
@@ -82,6 +84,8 @@ def _read(client: FrappeClient, names: list[str]) -> tuple[dict[str, DocType], l
     known: dict[str, DocType] = {}
     gone = []
     for name in names:
+        if name in known:
+            continue
         try:
             known |= {each.name: each for each in read_doctypes(client.doctype(name))}
         except (DocumentDoesNotExist, PermissionRefused):
@@ -137,7 +141,7 @@ class _Comparison:
         where = f"{doctype}.{spec.column}"
         kind = _last_name(call.func)
         if _kind(kind) != _kind(spec.kind.rpartition(".")[2]):
-            yield f"{where}: a {kind} here, a {spec.kind.rpartition('.')[2]} at the site."
+            yield f"{where}: {kind} here, {spec.kind.rpartition('.')[2]} at the site."
             return
         here, there = self.target(owner, call), _target(spec)
         if _kind(kind) in _LEADING and here is not None and here != there:

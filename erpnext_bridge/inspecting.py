@@ -52,10 +52,10 @@ def module(modelling: Modelling, *, command: Sequence[str], app: str = "", width
     writer = _Writer(models, app, width)
     classes = ["\n".join(writer.lines(model)) for model in models]
     notes = [
-        f"# Left out, as ERPNext keeps no table of it: {name} (a virtual DocType)."
+        f"# Left out, as ERPNext keeps no table of it: {_on_one_line(name)} (a virtual DocType)."
         for name in modelling.virtual
     ]
-    text = "\n\n".join([*blocks]) + "".join(f"\n\n\n{each}" for each in [*classes, *notes])
+    text = "\n\n".join(blocks) + "".join(f"\n\n\n{each}" for each in [*classes, *notes])
     return f"{text}\n"
 
 
@@ -75,6 +75,11 @@ def _imports(models: Sequence[ModelSpec]) -> Iterator[str]:
         yield "from erpnext_bridge import fields"
     bases = {_base(model) for model in models if not model.base}
     yield f"from erpnext_bridge.documents import {', '.join(sorted(bases) or ['Document'])}"
+
+
+def _on_one_line(name: str) -> str:
+    """Return a name that ends no comment."""
+    return " ".join(name.split())
 
 
 def _base(model: ModelSpec) -> str:
@@ -140,7 +145,10 @@ class _Writer:
         return (each.kind, [f"{self.app}.{name}"]) if self.app else ("fields.LinkField", [name])
 
     def notes(self, model: ModelSpec) -> list[str]:
-        return [f"{STEP}# Left out, as ERPNext stores no value: {name} (virtual)." for name in model.left_out]
+        return [
+            f"{STEP}# Left out, as ERPNext stores no value: {_on_one_line(name)} (virtual)."
+            for name in model.left_out
+        ]
 
     def meta(self, model: ModelSpec) -> Iterator[str]:
         names = {} if model.base else verbose_names(model)

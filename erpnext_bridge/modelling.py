@@ -10,6 +10,7 @@ from __future__ import annotations
 import html
 import keyword
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -258,13 +259,15 @@ class Modelling:
 
 def class_name(doctype: str) -> str:
     """Return the name of a DocType's class: SalesOrder for "Sales Order"."""
-    words = _WORDS.findall(doctype)
+    words = _WORDS.findall(unicodedata.normalize("NFKC", doctype))
     name = "".join(word[0].upper() + word[1:] for word in words)
     return name if name.isidentifier() and not keyword.iskeyword(name) else f"DocType{name}"
 
 
 def _attribute(fieldname: str) -> str:
-    name = re.sub(r"__+", "_", re.sub(r"\W", "_", fieldname)).strip("_")
+    # As Python reads identifiers.
+    name = unicodedata.normalize("NFKC", fieldname)
+    name = re.sub(r"__+", "_", re.sub(r"\W", "_", name)).strip("_")
     if not name.isidentifier():
         name = f"field_{name}".rstrip("_")
     return f"{name}_field" if keyword.iskeyword(name) or name in RESERVED else name

@@ -377,7 +377,7 @@ CHANGES = [
     "Plan.state: default None here, 'Held' at the site.",
     "Plan.order: the choices have another order at the site.",
     "Plan.kind: leads to Odd Kind here, to DocType at the site.",
-    "Plan.days: a IntegerField here, a FloatField at the site.",
+    "Plan.days: IntegerField here, FloatField at the site.",
     "Plan.note: editable True here, False at the site.",
     "Plan.budget: new at the site: fields.Currency(blank=True)",
     "Plan.old_steps: a table of Plan Step here, gone at the site.",
@@ -441,6 +441,33 @@ def test_a_module_that_hands_have_edited_is_checked_for_what_it_declares(written
             1,
             ["Plan.kind: leads to Odd Kind here, to DocType at the site."],
         )
+
+
+def test_rows_of_a_document_in_another_module_are_checked_too(written, tmp_path):
+    rows = BY_HAND[BY_HAND.index("class Step") :].replace("todo", "todone")
+    imports = "from django.db import models\nfrom erpnext_bridge.documents import ChildDocument\n"
+    with open_erpnext_site(15, plans(BEFORE)):
+        assert check(tmp_path, imports + rows, ignore_new=True) == (
+            1,
+            ["Plan Step.todone: the site stores no such field."],
+        )
+
+
+def test_what_a_site_calls_things_cannot_become_code(tmp_path):
+    evil = 'x"""\nimport os\n'
+    world = plans(
+        doctype(
+            "Plan",
+            field("title", label=evil, description=evil, default=evil),
+            field("state", "Select", options=evil),
+            field(f"a{evil}", is_virtual=1),
+            description=evil,
+        )
+    )
+    recorded = read_doctypes({"docs": [{"doctype": "DocType", **world.doctypes["Plan"]}]})
+    text = module(Modelling(recorded), command=["manage.py"])
+    compile(text, "models.py", "exec")
+    assert not [line for line in text.splitlines() if line.startswith("import os")]
 
 
 def test_a_file_that_is_no_python_is_told(odd, tmp_path):
