@@ -23,6 +23,9 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.staticfiles",
     "debug_toolbar",
+    "django_filters",
+    "django_tables2",
+    "rest_framework",
     "erpnext_bridge",
     "tests.erp",
 ]
