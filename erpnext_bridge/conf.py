@@ -96,9 +96,9 @@ class BridgeSettings:
     page_size: int = 500
     """`PAGE_SIZE`: rows asked for in one list request when a queryset is walked."""
     max_branches: int = 8
-    """`MAX_BRANCHES`: list requests that one nested OR may become."""
+    """`MAX_BRANCHES`: list requests that nested ORs may become; beyond it, one wider request is tested again."""
     max_members: int = 5000
-    """`MAX_MEMBERS`: names that one inner query may put into an `in` filter."""
+    """`MAX_MEMBERS`: values that one `in` filter may list; more are asked for in pieces."""
     metadata_ttl: float = 300.0
     """`METADATA_TTL`: seconds for which `sites` believes what a DocType consists of."""
     refresh_margin: float = 60.0

@@ -9,13 +9,13 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.core.exceptions import FieldError, ValidationError
 from django.db import models
-from django.db.models import Count, Exists, F, FilteredRelation, Q, StdDev, Sum, Value, Window
+from django.db.models import Case, Count, Exists, F, FilteredRelation, Q, StdDev, Sum, Value, When, Window
 from django.db.models.expressions import Col, OrderBy
-from django.db.models.functions import Now
+from django.db.models.functions import ExtractWeek, Now, TruncMonth
 from django.db.models.sql import Query
-from django.db.models.sql.constants import INNER
 from django.db.models.sql.where import NothingNode, WhereNode
-from django.test.utils import isolate_apps
+from django.test.utils import isolate_apps, override_settings
+from django.utils import timezone
 
 from erpnext_bridge.compiler import Compiler
 from erpnext_bridge.dialects import V15, V16
@@ -469,41 +469,92 @@ def test_the_insides_of_django_that_are_read_are_there():
     """A Django that moves one of these fails here, by name, and not in a wrong answer."""
     query = SalesOrder.objects.filter(items__item_code="A").order_by("customer").query
     for name in [
-        "where",
-        "alias_map",
-        "alias_refcount",
-        "select",
-        "default_cols",
-        "get_select_mask",
-        "selected",
-        "values_select",
-        "order_by",
-        "extra_order_by",
-        "default_ordering",
-        "standard_ordering",
-        "low_mark",
-        "high_mark",
-        "distinct",
-        "distinct_fields",
-        "annotation_select",
-        "annotations",
-        "combinator",
-        "extra",
-        "select_for_update",
-        "group_by",
-        "get_meta",
-        "get_initial_alias",
-        "has_select_fields",
-    ]:
+        "where", "alias_map", "alias_refcount", "select", "default_cols", "get_select_mask", "selected", "values_select",
+        "order_by", "extra_order_by", "default_ordering", "standard_ordering", "low_mark", "high_mark", "distinct",
+        "distinct_fields", "annotation_select", "annotations", "combinator", "extra", "select_for_update", "group_by",
+        "get_meta", "get_initial_alias", "has_select_fields", "setup_joins", "trim_joins", "clone", "check_alias",
+        "append_annotation_mask", "set_annotation_mask", "clear_select_clause", "add_fields", "is_sliced",
+    ]:  # fmt: skip
         assert hasattr(query, name), name
     assert isinstance(query, Query)
     assert isinstance(query.where, WhereNode)
     assert {"connector", "negated", "children"} <= set(vars(query.where))
+    assert len(query.where.split_having_qualify(must_group_by=False)) == 3
     (lookup,) = query.where.children
     assert isinstance(lookup.lhs, Col)
+    assert {"lookup_name", "lhs", "rhs"} <= set(dir(lookup))
     join = query.alias_map[lookup.lhs.alias]
     assert join.join_field.related_model is SalesOrderItem
-    assert join.join_type == INNER
     assert (join.parent_alias, join.filtered_relation) == (query.get_initial_alias(), None)
+    assert join.join_type in ("INNER JOIN", "LEFT OUTER JOIN")
+    found = query.setup_joins(["customer", "territory"], query.get_meta(), query.get_initial_alias())
+    assert {"final_field", "targets", "opts", "joins", "path"} <= set(found._fields)
     assert isinstance(Lead.objects.none().query.where.children[0], NothingNode)
     assert isinstance(selection(Lead.objects.all()), Selection)
+
+
+def test_the_insides_of_djangos_expressions_that_are_read_are_there():
+    count = Count("items", filter=Q(items__qty=1), distinct=True).resolve_expression(
+        SalesOrder.objects.all().query
+    )
+    assert {"distinct", "filter", "name"} <= set(dir(count))
+    # The condition itself, or, from Django 6.1 on, a function of it.
+    assert hasattr(count.filter, "connector") or count.filter.get_source_expressions()
+    exists = SalesOrder.objects.exclude(items__qty=1).query.where.children[0].children[0].lhs
+    assert isinstance(exists.query, Query)
+    assert exists.query.is_sliced in (True, False)
+    month = TruncMonth("creation").resolve_expression(SalesOrder.objects.all().query)
+    assert (month.kind, month.tzinfo, month.lhs.target.name) == ("month", None, "creation")
+    part = ExtractWeek("creation").resolve_expression(SalesOrder.objects.all().query)
+    assert (part.lookup_name, part.tzinfo) == ("week", None)
+    case = Case(When(status="x", then=Value(1)), default=Value(2))
+    assert {"cases", "default"} <= set(vars(case))
+    assert {"condition", "result"} <= set(vars(case.cases[0]))
+    query = SalesOrder.objects.annotate(n=F("status")).query
+    ref = F("n").resolve_expression(query, summarize=True)
+    assert ref.source is query.annotations["n"]
+    order = F("status").desc(nulls_last=True)
+    assert (order.descending, bool(order.nulls_first), order.nulls_last) == (True, False, True)
+    assert (F("a") + F("b")).connector == "+"
+
+
+# What is computed here
+
+
+def test_ends_of_years_and_days_are_those_of_the_current_time_zone():
+    with timezone.override("Asia/Tokyo"):
+        branch = one_branch(SalesOrder.objects.filter(creation__year=2024))
+        assert branch.filters == (
+            ("creation", ">=", "2023-12-31 10:00:00.000000"),
+            ("creation", "<", "2024-12-31 10:00:00.000000"),
+        )
+        assert branch.exact
+    branch = one_branch(SalesOrder.objects.filter(transaction_date__year__gte=2024))
+    assert branch.filters == (("transaction_date", ">=", "2024-01-01"),)
+    with override_settings(USE_TZ=False):
+        found = one_branch(SalesOrder.objects.filter(creation__date=DATE)).filters
+        assert [name for name, _, _ in found] == ["creation", "creation"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "prefix"),
+    [
+        ("^abc", "abc"),
+        ("^abc*", "ab"),
+        ("^a b.c", "a b"),
+        ("abc", ""),
+        ("^a|b", ""),
+        ("^[ab]", ""),
+        ("^ab{2}", "a"),
+    ],
+)
+def test_a_pattern_is_narrowed_by_what_it_begins_with(pattern, prefix):
+    branch = one_branch(ToDo.objects.filter(description__regex=pattern))
+    assert branch.filters == ((("description", "like", f"{prefix}%"),) if prefix else ())
+    assert not branch.exact
+
+
+def test_a_shuffled_query_is_sorted_here():
+    assert selection(ToDo.objects.order_by("?")).shuffled
+    assert selection(ToDo.objects.order_by(F("date").asc(nulls_last=True))).sorted_here
+    assert not selection(ToDo.objects.order_by(F("date").desc(nulls_last=True))).sorted_here

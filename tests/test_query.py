@@ -152,6 +152,14 @@ def test_slices_steps_and_ends(erp):
         customers()[len(listed) + 1]
 
 
+def test_a_random_order_holds_each_document_once(erp):
+    names = {row["name"] for row in erp.rows("Customer")}
+    shuffled = list(customers().order_by("?").values_list("pk", flat=True))
+    assert sorted(shuffled) == sorted(names)
+    assert shuffled != list(customers().order_by("?").values_list("pk", flat=True))
+    assert len({each.pk for each in customers().order_by("?")[:7]}) == 7
+
+
 def test_get_finds_one_or_says_which_error_it_is(erp):
     name = erp.rows("Customer")[0]["name"]
     assert customers().get(pk=name).customer_name
