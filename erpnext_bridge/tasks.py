@@ -16,7 +16,7 @@ from celery import shared_task
 from django.dispatch import receiver
 from django.utils import timezone
 
-from erpnext_bridge import refreshing, retention, revoking, writes
+from erpnext_bridge import cleaning, refreshing, retention, revoking, writes
 from erpnext_bridge.conf import get_settings
 from erpnext_bridge.models.write import WAITING, DocumentWrite
 from erpnext_bridge.schedule import SWEEP_EVERY
@@ -49,7 +49,8 @@ def sweep() -> None:
 
 @shared_task(name="erpnext_bridge.prune", ignore_result=True)  # type: ignore[untyped-decorator, no-untyped-call]
 def prune() -> None:
-    """Delete the finished writes that were kept for long enough."""
+    """Delete the finished writes that were kept for long enough, and markers at ERPNext that nobody needs any more."""
+    cleaning.clean()
     count = retention.prune()
     if count:
         logger.info("Pruned %d finished writes.", count)

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from erpnext_bridge import markers
+from erpnext_bridge import cleaning, markers
 from erpnext_bridge.access import open_site
 from erpnext_bridge.creating import only_embedding
 from erpnext_bridge.delivery import drain, perform
@@ -333,6 +333,39 @@ class TestMarkers:
         assert "Tag" in probe.message
         settings.ERPNEXT_BRIDGE["SITES"]["default"] |= service_account(marked, "Administrator")
         assert markers.probe(open_site(SERVICE).client) == markers.Probe(True, True)
+
+
+class TestCleaning:
+    def finished(self, *subjects):
+        writes = queue(*subjects)
+        deliver(*writes)
+        DocumentWrite.objects.update(finished_at=timezone.now() - timedelta(days=2))
+        return writes
+
+    def test_old_markers_are_deleted_where_that_is_allowed(self, marked, settings):
+        settings.ERPNEXT_BRIDGE["SITES"]["default"] |= service_account(marked, "Administrator")
+        self.finished("a", "b")
+        (fresh,) = queue("c")
+        deliver(fresh)
+        assert cleaning.clean() == 1
+        assert {row["name"] for row in marked.rows("Tag")} == set(markers.names_of(fresh.batch))
+        assert cleaning.clean() == 0
+
+    def test_where_it_is_not_they_stay_and_nobody_asks_again(self, marked):
+        self.finished("a")
+        assert cleaning.clean() == 0
+        seen = len(marked.requests)
+        assert cleaning.clean() == 0
+        assert len(marked.requests) == seen
+        assert len(marked.rows("Tag")) == 2
+
+    def test_a_site_that_is_down_is_asked_another_time(self, marked, settings):
+        settings.ERPNEXT_BRIDGE["SITES"]["default"] |= service_account(marked, "Administrator")
+        self.finished("a")
+        marked.trouble("unavailable")
+        assert cleaning.clean() == 0
+        assert cleaning.clean() == 1
+        assert marked.rows("Tag") == []
 
 
 def test_the_key_field_finds_a_document_that_came_late(settings):

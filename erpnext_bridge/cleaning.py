@@ -1,0 +1,59 @@
+"""Markers that nobody needs any more, deleted: a day after their request, when none of its kind can be on its way."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+from erpnext_bridge import markers
+from erpnext_bridge.access import open_site
+from erpnext_bridge.conf import get_settings
+from erpnext_bridge.errors import AuthenticationRefused, ERPNextBridgeError, RefusedError
+from erpnext_bridge.identity import Identity
+from erpnext_bridge.models.write import DocumentWrite, KeyStrategy, State
+
+logger = logging.getLogger("erpnext_bridge")
+
+AFTER = timedelta(days=1)
+BATCHES = 200
+"""Requests whose markers one run deletes; the next one goes on."""
+
+
+def clean(now: datetime | None = None) -> int:
+    """
+    Delete the markers of finished creates, and return of how many requests.
+
+    The site's service account does it where there is one, else the user whose markers they are. Where that one may
+    not, which only System Managers may, they stay: they harm nobody.
+    """
+    old = DocumentWrite.objects.filter(
+        state=State.DONE,
+        key_strategy=KeyStrategy.MARKER,
+        batch__isnull=False,
+        finished_at__lt=(now or timezone.now()) - AFTER,
+    )
+    batches = {write.batch: write for write in old.order_by("finished_at")[:BATCHES]}
+    return sum(_remove(write) for write in batches.values())
+
+
+def _remove(write: DocumentWrite) -> bool:
+    site = get_settings().sites.get(write.site)
+    if site is None or write.batch is None or (write.is_orphan and not site.has_service_account):
+        return _forget(write) and False
+    identity = Identity.service(write.site) if site.has_service_account else write.identity
+    try:
+        markers.remove(open_site(identity).client, write.batch)
+    except AuthenticationRefused:
+        return False
+    except RefusedError:
+        return _forget(write) and False
+    except ERPNextBridgeError as error:
+        logger.info("Markers at %s are deleted later: %s", write.site_label, type(error).__name__)
+        return False
+    return _forget(write)
+
+
+def _forget(write: DocumentWrite) -> bool:
+    return bool(DocumentWrite.objects.filter(batch=write.batch, state=State.DONE).update(batch=None))
