@@ -5,7 +5,7 @@ PYTHON := $(VENV)/bin/python
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format smoke contract differential paging faults refreshes bench coverage docs services clean
+.PHONY: help demo test lint format smoke contract differential paging faults walk refreshes bench coverage docs services clean
 
 help:
 	@echo "make demo       a site to click through, on http://localhost:8000/ (PORT=… for another port)"
@@ -14,6 +14,7 @@ help:
 	@echo "make smoke      the main job, from Connect to Disconnect, without a browser"
 	@echo "make contract   replay recorded exchanges: DIR=…"
 	@echo "make faults     thousands of writes while everything breaks: N=2000 STRATEGY=marker|key VERSION=15|16 BROKER=redis|rabbitmq SEED=…"
+	@echo "make walk       random lives of writes with workers killed at any statement: N=300 STEPS=50"
 	@echo "make refreshes  hundreds of processes and kill -9 around one expired token, on each database"
 	@echo "make differential  random querysets, here and in Django's database: N=… SEED=…, ERPNEXT_URL=… for a real site"
 	@echo "make paging     long lists while others write: SECONDS=…, ERPNEXT_URL=… for a real site"
@@ -75,6 +76,9 @@ contract: $(VENV)/.ready
 faults: $(VENV)/.ready
 	@$(PYTHON) -m tests.faults $(if $(N),--count $(N)) $(if $(STRATEGY),--strategy $(STRATEGY)) $(if $(VERSION),--version $(VERSION)) \
 	  $(if $(BROKER),--broker $(BROKER)) $(if $(SEED),--seed $(SEED))
+
+walk: $(VENV)/.ready
+	@WALKS=$(or $(N),300) WALK_STEPS=$(or $(STEPS),50) $(PYTHON) -m pytest -q tests/test_write_machine.py
 
 refreshes: $(VENV)/.ready
 	@$(PYTHON) -m tests.refreshes

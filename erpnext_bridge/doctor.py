@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import NoReverseMatch
 
+from erpnext_bridge import markers
 from erpnext_bridge.access import SiteAccess, open_site
 from erpnext_bridge.addresses import redirect_uri
 from erpnext_bridge.checks import check_settings
@@ -107,6 +108,7 @@ class Examination:
             ("scopes", self.scopes),
             ("roles", self.roles),
             ("webhooks", self.webhooks),
+            ("writes", self.writes),
             ("connections", self.connections),
         ]
         for name, step in steps:
@@ -383,6 +385,27 @@ class Examination:
                     "Use on_change.",
                 )
         yield OK, f"{len(found)} of {len(rows)} webhooks lead to {ours or 'us'}.", ""
+
+    def writes(self) -> Found:
+        """Whether a background create can be made exactly once; tries it with Tags, which are deleted where that is allowed."""
+        if self.access is None or self.site.create_key == "none":
+            return
+        probe = markers.probe(self.access.client)
+        if probe.works:
+            yield OK, "Background creates are safe: this user can create Tags along with documents.", ""
+        else:
+            advice = "Let the role All create Tags, or install key fields: manage.py erpnext_install_keys <DocType>."
+            yield (
+                WARNING,
+                f"ERPNext refuses the Tags that keep a document from being created twice: {probe.message}",
+                advice,
+            )
+        if probe.works and not probe.can_delete:
+            yield (
+                NOTE,
+                "The Tags stay at ERPNext, for this user may not delete them.",
+                "A System Manager could.",
+            )
 
     def connections(self) -> Found:
         mine = Connection.objects.filter(site=self.site.alias)

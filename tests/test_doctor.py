@@ -11,6 +11,7 @@ from django.core.management import CommandError, call_command
 from erpnext_bridge import doctor
 from erpnext_bridge.conf import get_site
 from erpnext_bridge.models import Connection, PendingRevocation
+from erpnext_bridge.sandbox.meta import DocType
 from erpnext_bridge.transport import Answer
 from tests.wire_server import Reply, WireServer
 
@@ -203,6 +204,19 @@ def test_webhooks_that_lead_here_are_looked_at(administrator, site):
     site.insert("Webhook", name="hook", **hook, enabled=1)
     assert ("ok", "1 of 1 webhooks lead to testserver.") in found("webhooks")
     assert [level for level, _ in found("webhooks")] == ["warning", "ok"]
+
+
+def test_tags_that_keep_creates_from_happening_twice_are_tried(administrator, site):
+    assert [level for level, _ in found("writes")] == ["ok"]
+    assert site.rows("Tag") == []
+    store = site.site.store
+    tag = store.meta("Tag")
+    rules = [{**rule, "create": 0} for rule in tag.permissions]
+    store.define(DocType(tag.raw, [one.raw for one in tag.fields], rules))
+    store.access_cache.clear()
+    ((level, text),) = found("writes")
+    assert level == "warning"
+    assert "created twice" in text
 
 
 def test_connections_are_counted_by_their_health(connection, settings):
