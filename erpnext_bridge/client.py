@@ -54,6 +54,7 @@ ENVELOPE = frozenset(
     {"_server_messages", "_debug_messages", "_error_message", "exc", "exc_type", "session_expired"}
 )
 
+CSRF_REFUSED = re.compile(rb'"exc_type": ?"CSRFTokenError"')
 SESSION_EXPIRED = re.compile(rb'"session_expired": ?1')
 
 OnUnauthorized = Callable[[], Credentials | None]
@@ -525,6 +526,9 @@ def _unauthorized(answer: Answer, request: Request) -> bool:
     """Tell whether the credentials were refused, so that nothing was done that a second attempt would repeat."""
     if answer.status == 401:
         return True
+    if isinstance(request.credentials, SessionId) and answer.status == 400:
+        # A session that has shown a page in a browser wants its CSRF token; a new one does not.
+        return CSRF_REFUSED.search(answer.content) is not None
     # Frappe goes on as Guest when it does not know a sid (any more), and says so beside the answer.
     guest = isinstance(request.credentials, SessionId) and SESSION_EXPIRED.search(answer.content) is not None
     return guest and (answer.status >= 400 or request.repeatable)

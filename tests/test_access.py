@@ -7,6 +7,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
+import requests
 from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
@@ -254,6 +255,16 @@ def test_an_ended_session_is_begun_anew_once(by_password, site):
         assert asked(site).count("login") == 1 + ended
     assert open_site(SERVICE).client.logged_user() == "bob@example.com"
     assert asked(site).count("login") == 3
+
+
+def test_a_session_that_was_used_in_a_browser_is_begun_anew(by_password, site):
+    client = open_site(SERVICE).client
+    user = client.read("User", "alice@example.com")
+    cookies = {"sid": client.credentials.sid}
+    assert "csrf_token" in requests.get(f"{site.url}/app", cookies=cookies, timeout=30).text
+    changed = client.update("User", "alice@example.com", {"bio": "She writes programs."})
+    assert changed["modified"] != user["modified"]
+    assert asked(site).count("login") == 2
 
 
 def test_a_wrong_password_is_refused(erpnext, site):

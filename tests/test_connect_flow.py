@@ -10,7 +10,8 @@ import pytest
 from erpnext_bridge.access import open_site
 from erpnext_bridge.identity import Identity
 from erpnext_bridge.models import Connection
-from tests.conftest import PASSWORDS
+from erpnext_bridge.sandbox import Sandbox
+from tests.conftest import PASSWORDS, REDIRECT_URI
 from tests.erp_browser import ErpBrowser
 from tests.wire_server import Reply, WireServer
 
@@ -247,3 +248,30 @@ def test_connect_works_without_the_messages_framework(ours, alice, settings):
     settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if not app.endswith(".messages")]
     settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if ".messages." not in name]
     assert ours.get(alice.allow(leave(ours)))["Location"] == "/erpnext/"
+
+
+# Several sites
+
+
+def test_a_user_is_connected_to_several_sites(ours, alice, user, settings, site):
+    with Sandbox(version=16, world=site.world) as berlin:
+        client_id, secret = berlin.oauth_client(redirect_uris=[f"{REDIRECT_URI}berlin/"])
+        other = {"URL": berlin.url, "CLIENT_ID": client_id, "CLIENT_SECRET": secret}
+        settings.ERPNEXT_BRIDGE["SITES"]["berlin"] = other
+        assert ours.get(alice.allow(leave(ours)))["Location"] == "/erpnext/"
+        start = ours.post("/erpnext/connect/berlin/")["Location"]
+        with ErpBrowser(berlin.url, "bob@example.com", PASSWORDS["bob@example.com"]) as bob:
+            assert ours.get(bob.allow(start))["Location"] == "/erpnext/"
+
+        assert dict(user.erpnext_connections.values_list("site", "erp_user")) == {
+            "default": "alice@example.com",
+            "berlin": "bob@example.com",
+        }
+        for alias, name in (("default", "alice@example.com"), ("berlin", "bob@example.com")):
+            assert open_site(Identity.for_user(user, alias)).client.logged_user() == name
+        shown = ours.get("/erpnext/").content.decode()
+        assert shown.count("Connected</strong>") == 2
+
+        ours.post("/erpnext/disconnect/berlin/")
+        assert [row["status"] for row in berlin.rows("OAuth Bearer Token")] == ["Revoked"]
+        assert open_site(Identity.for_user(user)).client.logged_user() == "alice@example.com"

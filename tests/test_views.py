@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import parse_qs, urlsplit
+
 import pytest
 
 from tests.test_connection import URL, make
@@ -167,3 +169,34 @@ def test_a_redirect_uri_in_the_settings_is_sent_byte_for_byte(signed_in, sites):
     sites["SITES"]["default"]["REDIRECT_URI"] = "https://www.example.org/erpnext/callback/"
     location = signed_in.post("/erpnext/connect/")["Location"]
     assert parse_qs(urlsplit(location).query)["redirect_uri"] == ["https://www.example.org/erpnext/callback/"]
+
+
+def sent_to(answer):
+    return parse_qs(urlsplit(answer["Location"]).query)["redirect_uri"][0]
+
+
+def test_behind_a_proxy_the_redirect_uri_is_the_outer_address(signed_in, settings):
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    settings.USE_X_FORWARDED_HOST = True
+    settings.ALLOWED_HOSTS = ["www.example.com", "testserver"]
+    outer = {"x-forwarded-proto": "https", "x-forwarded-host": "www.example.com"}
+    assert (
+        sent_to(signed_in.post("/erpnext/connect/", headers=outer))
+        == "https://www.example.com/erpnext/callback/"
+    )
+    settings.FORCE_SCRIPT_NAME = "/shop"
+    assert sent_to(signed_in.post("/erpnext/connect/berlin/", headers=outer)).endswith(
+        "/erpnext/callback/berlin/"
+    )
+
+
+def test_what_a_browser_says_of_a_proxy_changes_no_redirect_uri(signed_in):
+    forged = {"x-forwarded-proto": "https", "x-forwarded-host": "evil.example"}
+    assert (
+        sent_to(signed_in.post("/erpnext/connect/", headers=forged)) == "http://testserver/erpnext/callback/"
+    )
+
+
+def test_a_redirect_uri_in_the_settings_is_sent_to_the_letter(signed_in, sites):
+    sites["SITES"]["default"]["REDIRECT_URI"] = "https://www.example.org/erpnext/callback/"
+    assert sent_to(signed_in.post("/erpnext/connect/")) == "https://www.example.org/erpnext/callback/"
