@@ -38,7 +38,7 @@ from erpnext_bridge.errors import NotConnected, PermissionRefused, UnsupportedQu
 from erpnext_bridge.fields import OwnName
 from erpnext_bridge.identity import Identity, acting_as, ambient_identity
 from erpnext_bridge.later import Later
-from erpnext_bridge.query import ErpManager
+from erpnext_bridge.query import ErpManager, OwnManager
 
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
@@ -144,7 +144,7 @@ class BaseDocument(models.Model, metaclass=DocumentBase):
     docstatus = models.IntegerField(choices=Docstatus.choices, default=Docstatus.DRAFT, editable=False)
     idx = models.IntegerField(default=0, editable=False)
 
-    objects: ClassVar[ErpManager[Self]] = ErpManager()
+    objects: OwnManager = ErpManager()
     _every: ClassVar[ErpManager[Self]] = ErpManager()
     """Follows links and reads documents again, whatever an `objects` of the class's own leaves out."""
 

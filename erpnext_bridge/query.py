@@ -32,6 +32,7 @@ from erpnext_bridge.rows import Row
 from erpnext_bridge.values import column_of, decoder
 
 _D = TypeVar("_D", bound=models.Model, covariant=True)
+_M = TypeVar("_M", bound=models.Model)
 
 if TYPE_CHECKING:
     BaseIterable = ModelIterable[Any]
@@ -431,11 +432,18 @@ class ErpQuerySet(LaterQuerySet, WritingQuerySet[_D]):
 
 if TYPE_CHECKING:
 
-    class _Manager(models.Manager[_D]):
+    class OwnManager:
+        """`objects` of a document class: the manager of that class, unless it has another one."""
+
+        def __get__(self, instance: None, owner: type[_M]) -> ErpManager[_M]: ...
+
+    class _Manager(models.Manager[_D], OwnManager):
         """What `from_queryset` makes, told to type checkers: querysets of the model."""
 
         _queryset_class: type[ErpQuerySet[_D]]
         _hints: dict[str, Any]
+
+        def __get__(self, instance: Any, cls: Any = None) -> Self: ...  # type: ignore[override]
 
         def all(self) -> ErpQuerySet[_D]: ...
         def none(self) -> ErpQuerySet[_D]: ...
@@ -455,6 +463,7 @@ if TYPE_CHECKING:
         def acting_as(self, identity: Identity) -> ErpQuerySet[_D]: ...
 
 else:
+    OwnManager = object
     _Manager = models.Manager.from_queryset(ErpQuerySet)
 
 

@@ -9,11 +9,6 @@ from erpnext_bridge.fields import Attach, Currency, DynamicLink, Link, Percent, 
 from erpnext_bridge.query import ErpManager, ErpQuerySet
 
 
-class CustomerQuerySet(ErpQuerySet["Customer"]):
-    def in_the_north(self) -> CustomerQuerySet:
-        return self.filter(territory="North")
-
-
 class Enabled(ErpManager["Customer"]):
     def get_queryset(self) -> ErpQuerySet[Customer]:
         return super().get_queryset().filter(disabled=False)
@@ -31,6 +26,7 @@ class Customer(Document):
     logo = Attach(blank=True)
     since = models.DateField(null=True, blank=True)
 
+    objects = ErpManager()
     enabled = Enabled()
 
     class Meta:
@@ -38,6 +34,17 @@ class Customer(Document):
 
     def __str__(self) -> str:
         return self.customer_name
+
+
+class BuyerQuerySet(ErpQuerySet["Buyer"]):
+    def in_the_north(self) -> BuyerQuerySet:
+        return self.filter(territory="North")
+
+
+class Buyer(Document, doctype="Customer"):
+    territory = Link("Territory")
+
+    objects = ErpManager.from_queryset(BuyerQuerySet)()
 
 
 class SalesOrder(Document):

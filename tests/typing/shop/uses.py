@@ -7,7 +7,7 @@ from typing import Any, assert_type
 
 from django.contrib.auth.models import User
 from django.core.paginator import Paginator
-from django.db.models import Prefetch, Q
+from django.db.models import Count, Max, Prefetch, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.generic import DetailView, ListView
@@ -18,10 +18,10 @@ from erpnext_bridge.identity import Identity, acting_as
 from erpnext_bridge.models import DocumentWrite
 from erpnext_bridge.query import ErpQuerySet
 from erpnext_bridge.sites import site
-from shop.models import Customer, SalesOrder, SalesOrderItem, SellingSettings
+from shop.models import Buyer, BuyerQuerySet, Customer, SalesOrder, SalesOrderItem, SellingSettings
 
 
-def querysets(user: User) -> None:
+def querysets(user: User) -> Iterator[object]:
     assert_type(Customer.objects.all(), ErpQuerySet[Customer])
     assert_type(Customer.objects.filter(Q(territory="North") | ~Q(disabled=True)), ErpQuerySet[Customer])
     assert_type(Customer.objects.exclude(pk="x").order_by("-name").reverse(), ErpQuerySet[Customer])
@@ -31,6 +31,14 @@ def querysets(user: User) -> None:
     assert_type(Customer.objects.acting_as(Identity.service()), ErpQuerySet[Customer])
     assert_type(Customer.objects.none().defer("territory").distinct(), ErpQuerySet[Customer])
     assert_type(Customer.enabled.all(), ErpQuerySet[Customer])
+    assert_type(Buyer.objects.in_the_north().order_by("name"), BuyerQuerySet)
+    assert_type(Buyer.objects.for_user(user).in_the_north().first(), Buyer | None)
+    for row in SalesOrder.objects.values("customer").annotate(n=Count("pk"), most=Max("creation")):
+        yield row["customer"], row["n"], row["most"]
+    yield SalesOrder.objects.aggregate(n=Count("pk"))["n"]
+    yield from Customer.objects.values_list("name", flat=True)[:3]
+    for counted in Customer.objects.annotate(n=Count("orders")):
+        yield counted.n, counted.customer_name
     late = SalesOrder.objects.select_related("customer").prefetch_related(
         Prefetch("items", queryset=SalesOrderItem.objects.filter(qty__gt=1))
     )
@@ -42,7 +50,6 @@ def querysets(user: User) -> None:
 def documents(user: User) -> Iterator[str]:
     customer = Customer.objects.for_user(user).get(pk="Acme")
     assert_type(customer, Customer)
-    assert_type(customer.name, str)
     assert_type(customer.customer_name, str)
     assert_type(customer.disabled, bool)
     assert_type(Customer.objects.first(), Customer | None)
@@ -61,9 +68,7 @@ def documents(user: User) -> Iterator[str]:
 
 
 def links(order: SalesOrder) -> str | None:
-    for row in order.items.all():
-        assert_type(row, SalesOrderItem)
-        assert_type(row.qty, float)
+    order.items.filter(qty__gt=1).count()
     assert_type(order.customer, Customer | None)
     order.customer = Customer.objects.get(pk="Acme")
     order.replaces = None
@@ -76,6 +81,14 @@ def writes(user: User) -> None:
     assert_type(order.save_later(user=user, submit=True), DocumentWrite)
     assert_type(order.submit_later(), DocumentWrite)
     order.save(update_fields=["customer"])
+    with order.edit():
+        order.items.create(qty=2)
+        order.items.all()[0].delete()
+    SalesOrder.objects.bulk_create([order])
+    SalesOrder.objects.filter(customer="Acme").update(customer="Other")
+    assert_type(order.amend(), SalesOrder)
+    order.rename("SO-2")
+    assert_type(order.pdf(), bytes)
     order.refresh_from_db()
     try:
         order.submit()
