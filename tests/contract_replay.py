@@ -1,10 +1,11 @@
 """Replay recorded exchanges with real Frappe servers against the sandbox, and count what comes out the same.
 
-    python -m tests.contract_replay DIR [--report FILE] [--topic T] [--version v15]
+    python -m tests.contract_replay DIR [--report FILE] [--topic T] [--version v15] [--list PAGE]
 
 DIR holds `fixtures.json` and `v15/`, `v16/` with one `<topic>.jsonl` each. Every exchange goes over a real socket,
 in order of `seq`. Values that a server makes (names, times, tokens) are bound where they first appear; everything
-else has to be equal.
+else has to be equal. Which exchanges differ, and why, stands in a table of docs/sandbox.md: what is missing there, or
+stands there and matches, is told at the end.
 """
 
 from __future__ import annotations
@@ -129,11 +130,17 @@ class Values:
         if token["repeated"]:
             count, what = REPEATED.fullmatch(token[0]).groups()
             return BYTES[: int(count)] if what == "bytes" else what * int(count)
-        return self.bound.get(token[0], token[0])
+        return self.bound.get(self.known_clock(token[0]) or token[0], token[0])
+
+    def known_clock(self, text: str) -> str | None:
+        """The bound spelling of a time of day, which has two."""
+        if not CLOCK.fullmatch(text):
+            return None
+        return next((bound for bound in self.bound if same_clock(bound, text)), None)
 
     def is_made(self, kind: str, text: str) -> bool:
         """Whether the recorded server made this value."""
-        if text in self.bound:
+        if text in self.bound or self.known_clock(text):
             return True
         if text in self.fixed or text in self.asked:
             return False
@@ -181,9 +188,8 @@ class Values:
     def settle(self, kind: str, token: str, part: str) -> bool:
         if kind != "clock":
             return self.bind(token, part, True)
-        # The same time has two spellings; what counts is the time.
-        known = next((bound for bound in self.bound if same_clock(bound, token)), None)
-        if known is not None:
+        # What counts is the time.
+        if known := self.known_clock(token):
             return clock_value(self.bound[known]) == clock_value(part)
         return self.bind(token, part, True)
 
@@ -892,23 +898,57 @@ def summary(version: str, outcomes: list[Outcome]) -> str:
     return f"{version} {matched}/{len(outcomes)} ({percent:.1f}%)"
 
 
+# -- the page that lists what differs -------------------------------------------------------------------
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "sandbox.md"
+
+
+def listed_mismatches(page: str) -> set[tuple[str, str]]:
+    """Version and id of the exchanges in the page's table."""
+    rows = re.findall(r"^\| (`[^|]+`) \| ([\d, ]+) \| [^|\s]", page, re.MULTILINE)
+    return {
+        (f"v{version}", name)
+        for names, versions in rows
+        for name in re.findall(r"`([^`]+)`", names)
+        for version in re.findall(r"\d+", versions)
+    }
+
+
+def against_page(outcomes: Iterable[tuple[str, Outcome]], page: str) -> tuple[list[str], list[str]]:
+    """Mismatches that the page does not list, and exchanges that it lists although they match."""
+    listed, differ, same = listed_mismatches(page), set(), set()
+    for version, outcome in outcomes:
+        (differ if outcome.problems else same).add((version, outcome.id))
+    return [" ".join(one) for one in sorted(differ - listed)], [
+        " ".join(one) for one in sorted(listed & same)
+    ]
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.contract_replay", description=__doc__)
     parser.add_argument("directory", type=Path)
     parser.add_argument("--report", type=Path, help="file for every mismatch, one JSON object a line")
     parser.add_argument("--topic")
     parser.add_argument("--version", choices=("v15", "v16"))
+    parser.add_argument("--list", type=Path, default=PAGE, help="page whose table lists what differs")
     options = parser.parse_args(argv)
-    lines, totals = [], []
+    lines, totals, seen = [], [], []
     for version in [options.version] if options.version else ["v15", "v16"]:
         outcomes = replay(options.directory, version, options.topic)
         for topic, (matched, total) in tally(outcomes).items():
             sys.stdout.write(f"{version} {topic}: {matched}/{total}\n")
         lines += report_lines(version, outcomes)
+        seen += [(version, outcome) for outcome in outcomes]
         totals.append(summary(version, outcomes))
     if options.report:
         options.report.write_text("".join(f"{line}\n" for line in lines), "utf-8")
-    sys.stdout.write(f"contract: {', '.join(totals)}\n")
+    unlisted, mended = against_page(seen, options.list.read_text("utf-8"))
+    for told, found in (("differ and are not listed", unlisted), ("are listed and match", mended)):
+        if found:
+            sys.stdout.write(f"{len(found)} {told} in {options.list.name}: {', '.join(found)}\n")
+    sys.stdout.write(
+        f"contract: {', '.join(totals)}; {len(unlisted)} mismatches not listed in {options.list.name}\n"
+    )
     return 0
 
 

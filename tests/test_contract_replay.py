@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 from copy import deepcopy
 from pathlib import Path
 
 import pytest
 
-from tests.contract_replay import Comparison, Replay, Values, load, main, replay, summary, tally
+from tests.contract_replay import (
+    PAGE,
+    Comparison,
+    Outcome,
+    Replay,
+    Values,
+    against_page,
+    listed_mismatches,
+    load,
+    main,
+    replay,
+    summary,
+    tally,
+)
 
 SLICE = Path(__file__).parent / "data" / "contract"
 EPOCH = 1795465723
@@ -171,7 +185,9 @@ def test_the_command_prints_the_tally_and_writes_the_report(tmp_path, capsys):
     assert main([str(SLICE), "--topic", "rpc", "--report", str(report)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("v15 rpc: 4/4")
-    assert lines[-1] == "contract: v15 4/4 (100.0%), v16 4/4 (100.0%)"
+    assert lines[-1] == (
+        "contract: v15 4/4 (100.0%), v16 4/4 (100.0%); 0 mismatches not listed in sandbox.md"
+    )
     assert report.read_text() == ""
 
 
@@ -184,7 +200,52 @@ def test_the_report_holds_what_was_expected_and_what_came(tmp_path, capsys):
     (directory / "v15" / "rpc.jsonl").write_text(json.dumps(exchange) + "\n")
     report = tmp_path / "report.jsonl"
     main([str(directory), "--version", "v15", "--report", str(report)])
-    assert capsys.readouterr().out.splitlines()[-1] == "contract: v15 0/1 (0.0%)"
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "contract: v15 0/1 (0.0%); 1 mismatches not listed in sandbox.md"
+    )
     entry = json.loads(report.read_text())
     assert (entry["id"], entry["expected"]["body"]) == ("rpc.ping.get", {"message": "ping"})
     assert entry["got"]["body"] == '{"message":"pong"}'
+
+
+# The page that lists what differs
+
+TABLE = """
+| exchange | version | why |
+|---|---|---|
+| `list.one`, `list.two` | 15, 16 | rows in any order |
+| `rpc.three` | 16 | nobody knows |
+| `no.reason` | 16 | |
+"""
+
+
+def test_the_page_names_exchanges_by_version():
+    assert listed_mismatches(TABLE) == {
+        ("v15", "list.one"),
+        ("v16", "list.one"),
+        ("v15", "list.two"),
+        ("v16", "list.two"),
+        ("v16", "rpc.three"),
+    }
+
+
+def test_what_the_page_does_not_list_is_told_and_what_it_lists_in_vain():
+    outcomes = [
+        ("v15", Outcome("list.one", "list", ["differs"])),
+        ("v16", Outcome("list.one", "list", [])),
+        ("v15", Outcome("rpc.three", "rpc", ["differs"])),
+        ("v16", Outcome("rpc.four", "rpc", [])),
+    ]
+    assert against_page(outcomes, TABLE) == (["v15 rpc.three"], ["v16 list.one"])
+
+
+def test_the_documentation_gives_a_reason_for_each_mismatch():
+    page = PAGE.read_text("utf-8")
+    table = page.split("## What differs", 1)[1].split("\n## ", 1)[0]
+    told = {
+        name
+        for row in re.findall(r"^\| (`.*)$", table, re.MULTILINE)
+        for name in re.findall(r"`([^`]+)`", row.split("|")[0])
+    }
+    assert told
+    assert {name for _, name in listed_mismatches(page)} == told
