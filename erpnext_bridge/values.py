@@ -32,6 +32,7 @@ from django.utils import timezone
 from erpnext_bridge.payloads import Promised
 
 _TIME = re.compile(r"(-?)(\d+):(\d{1,2}):(\d{1,2})(?:\.(\d{1,6}))?$")
+_TINY = re.compile(r"(-?\d+:\d{1,2}:)(\d(?:\.\d+)?e-\d+)$")
 
 
 def column_of(field: Any) -> str:
@@ -120,6 +121,9 @@ def decoder(field: models.Field[Any, Any], zone: ZoneInfo) -> Callable[[Any], An
 
 def canonical(text: str) -> str:
     """Return the one spelling of a date, datetime or time as Frappe may spell it."""
+    if match := _TINY.match(text):
+        # Python writes a few microseconds so: 12:00:1e-06.
+        text = f"{match[1]}{Decimal(match[2]):.6f}"
     if match := _TIME.match(text):
         return _time_text(*match.groups())
     date, _, time = text.partition(" ")

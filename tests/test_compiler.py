@@ -22,9 +22,10 @@ from erpnext_bridge.dialects import V15, V16
 from erpnext_bridge.documents import Document
 from erpnext_bridge.errors import UnsupportedQuery
 from erpnext_bridge.fields import Link
-from erpnext_bridge.formula import FALSE, TRUE, literals
+from erpnext_bridge.formula import FALSE, TRUE, Check, leaves, literals
 from erpnext_bridge.identity import Identity
 from erpnext_bridge.plan import Selection, make_plan
+from erpnext_bridge.rows import Row
 from tests.erp.models import Customer, Item, Lead, SalesOrder, SalesOrderItem, ToDo
 
 ZONE = ZoneInfo("America/New_York")
@@ -552,6 +553,17 @@ def test_a_pattern_is_narrowed_by_what_it_begins_with(pattern, prefix):
     branch = one_branch(ToDo.objects.filter(description__regex=pattern))
     assert branch.filters == ((("description", "like", f"{prefix}%"),) if prefix else ())
     assert not branch.exact
+
+
+def test_what_databases_compare_differently_is_refused():
+    (check,) = [
+        leaf
+        for leaf in leaves(selection(ToDo.objects.filter(date__lt=F("creation"))).where)
+        if isinstance(leaf, Check)
+    ]
+    with pytest.raises(UnsupportedQuery, match="creation__date"):
+        check.passes(Row(date="2024-03-01", creation="2024-03-01 10:00:00"))
+    assert not check.passes(Row(date=None, creation="2024-03-01 10:00:00"))
 
 
 def test_a_shuffled_query_is_sorted_here():

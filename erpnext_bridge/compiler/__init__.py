@@ -29,7 +29,7 @@ from erpnext_bridge.compiler.conditions import Conditions
 from erpnext_bridge.compiler.kinds import Field, kind_of, rows_of
 from erpnext_bridge.compiler.ordering import SHUFFLED, Ordering
 from erpnext_bridge.compiler.related import asked_of, of_document
-from erpnext_bridge.compiler.scope import Scope
+from erpnext_bridge.compiler.scope import Scope, cols_of
 from erpnext_bridge.compiler.terms import Terms
 from erpnext_bridge.errors import UnsupportedQuery
 from erpnext_bridge.folding import Grouping
@@ -183,11 +183,20 @@ class Compiler:
         order = tuple(self._order())
         outputs = tuple(self._outputs())
         having = self._having_check(self.terms)
+        keys = (*keys, *self._further_keys(order))
         read = [*keys, *outputs, *(key.term for key in order if key.term is not None)]
         columns = [column for term in read for column in term.columns]
         columns += [Column(key.fieldname) for key in order if key.term is None]
         columns += having.columns if having is not None else ()
-        return self._grouped(Grouping(keys, having=having), outputs, columns, order)
+        return self._grouped(Grouping(keys, having=having, whole=not keys), outputs, columns, order)
+
+    def _further_keys(self, order: tuple[OrderKey, ...]) -> Iterator[Term]:
+        """Yield what SQL must group by as well, because groups are sorted or tested by it."""
+        for key in order:
+            term = self._term_of(key)
+            if not term.aggregate:
+                yield term
+        yield from map(self.terms.of, cols_of(self._having, within_aggregates=False))
 
     def _distinct(self) -> Compiled:
         order = tuple(self._order())

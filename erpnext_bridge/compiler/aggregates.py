@@ -66,8 +66,8 @@ class Aggregates:
         anchor = self.scope.root if self.of_results else self._anchor(aggregate)
         terms = self.of_results or Terms(self.scope, anchor)
         expression = aggregate.get_source_expressions()[0]
-        term = self._term(terms, expression, function)
-        fold = Fold(
+        term = self._term(terms, expression, counts=function == folding.COUNT and not aggregate.distinct)
+        return Fold(
             function,
             term,
             _finisher(function, aggregate),
@@ -76,7 +76,6 @@ class Aggregates:
             _condition(terms, aggregate.filter),
             None if anchor == self.scope.root else self._relation(anchor),
         )
-        return self._counting_names(fold, expression) if aggregate.distinct and term is None else fold
 
     def _anchor(self, aggregate: Any) -> str:
         anchors = {self.scope.anchor(col.alias) for col in cols_of(aggregate)}
@@ -87,21 +86,13 @@ class Aggregates:
             )
         return anchors.pop() if anchors else self.scope.root
 
-    def _term(self, terms: Terms, expression: Any, function: str) -> Term | None:
-        """Return what is aggregated; None where that is to count the rows."""
-        if isinstance(expression, Star):
-            return None
+    def _term(self, terms: Terms, expression: Any, *, counts: bool) -> Term | None:
+        """Return what is aggregated; None where that is to count the rows, because there is no NULL to leave out."""
         own = isinstance(expression, Col) and self.scope.anchor(expression.alias) == expression.alias
-        if function == folding.COUNT and own and kind_of(expression.target) in lookups.NEVER_NULL:
-            return terms.of(expression) if kind_of(expression.target) != lookups.NAME else None
+        never_null = own and kind_of(expression.target) in lookups.NEVER_NULL
+        if isinstance(expression, Star) or (counts and never_null and not self.of_results):
+            return None
         return terms.of(expression)
-
-    def _counting_names(self, fold: Fold, expression: Any) -> Fold:
-        """Return the fold for a distinct count of the documents themselves, which joins may repeat."""
-        return Fold(
-            fold.function, Terms(self.scope, self._anchor(expression)).of(expression), fold.finish, None, True,
-            fold.condition, fold.relation,
-        )  # fmt: skip
 
     def _decoder(self, expression: Any, function: str) -> Callable[[Any], Any] | None:
         own = isinstance(expression, Col) and self.scope.anchor(expression.alias) == expression.alias

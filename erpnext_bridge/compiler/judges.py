@@ -105,7 +105,13 @@ def _lookup(node: Lookup[Any], compile_term: Compile) -> Judged:
             return _member(value, given)
         if value is None or None in given:
             return None
-        return bool(test(value, *given))
+        try:
+            return bool(test(value, *given))
+        except TypeError:
+            kinds = " and ".join(dict.fromkeys(type(each).__name__ for each in (value, *given)))
+            raise UnsupportedQuery(
+                f"Databases differ in how they compare {kinds}. Compare values of one type, such as F('creation__date')."
+            ) from None
 
     columns = (*left.columns, *(column for right in rights for column in right.columns))
     text = f"{left.text} {name}" + ("" if many else f" {rights[0].text}")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from django.db.models.aggregates import Aggregate
 from django.db.models.expressions import Col
 from django.db.models.fields.related import ForeignKey
 from django.db.models.sql.constants import INNER
@@ -68,13 +69,15 @@ class Scope:
             alias = self.parent(alias)
 
 
-def cols_of(expression: Any) -> Iterator[Col]:
+def cols_of(expression: Any, *, within_aggregates: bool = True) -> Iterator[Col]:
     """Yield the columns in an expression, a lookup or a tree of them."""
     if isinstance(expression, Col):
         yield expression
         return
+    if isinstance(expression, Aggregate) and not within_aggregates:
+        return
     for part in getattr(expression, "children", None) or _sources(expression):
-        yield from cols_of(part)
+        yield from cols_of(part, within_aggregates=within_aggregates)
 
 
 def _sources(expression: Any) -> list[Any]:
