@@ -9,7 +9,7 @@ ERPNextBridgeError                    everything below
 │   ├── DocumentDoesNotExist          there is no such document, or it is hidden from this user
 │   ├── PermissionRefused             this user may not; ask ERPNext's administrator for a role
 │   ├── AuthenticationRefused         the credentials are not good (any more)
-│   │   └── GrantRefused              OAuth refused a code or a refresh token: connect again
+│   │   └── GrantRefused              OAuth refused a code or a refresh token: connect again; or our client
 │   ├── DuplicateDocument             it is there already: read it instead
 │   └── ValidationRefused             show ERPNext's messages, correct the document
 │       └── Conflict                  somebody else saved first: read again, then decide

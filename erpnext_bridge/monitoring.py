@@ -33,7 +33,7 @@ def health(request: HttpRequest) -> JsonResponse:
     problems = {"token_keys": _key_problem()} if _key_problem() else {}
     problems |= {f"site {site.alias}": why for site in _sites() if (why := unreachable(site))}
     told: dict[str, Any] = {"status": "problem" if problems else "ok"}
-    if _may_see_details(request):
+    if may_read(request, MAY_SEE):
         told |= {"problems": problems, "sites": {site.alias: _figures(site) for site in _sites()}}
     return JsonResponse(told, status=503 if problems else 200)
 
@@ -63,10 +63,11 @@ def _figures(site: Site) -> dict[str, Any]:
     }
 
 
-def _may_see_details(request: HttpRequest) -> bool:
+def may_read(request: HttpRequest, permission: str) -> bool:
+    """Return whether a request carries METRICS_TOKEN as a bearer token, or its user has a permission."""
     wanted = get_settings().metrics_token
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     if wanted and scheme.lower() == "bearer":
         return constant_time_compare(given.strip(), wanted)
     user = getattr(request, "user", None)
-    return user is not None and user.has_perm(MAY_SEE)
+    return user is not None and user.has_perm(permission)

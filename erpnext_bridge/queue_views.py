@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from django.contrib.auth.decorators import login_required, permission_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils.crypto import constant_time_compare
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
@@ -16,6 +15,7 @@ from erpnext_bridge import metrics
 from erpnext_bridge.addresses import page_or_nothing
 from erpnext_bridge.conf import get_settings
 from erpnext_bridge.models.write import State
+from erpnext_bridge.monitoring import may_read
 
 MAY_SEE = "erpnext_bridge.view_documentwrite"
 LIST = "admin:erpnext_bridge_documentwrite_changelist"
@@ -60,18 +60,9 @@ def write_queue(request: HttpRequest) -> HttpResponse:
 @require_GET
 def write_metrics(request: HttpRequest) -> HttpResponse:
     """Answer in Prometheus' text format: to METRICS_TOKEN as a bearer token, or to who may see all writes."""
-    if not _may_scrape(request):
+    if not may_read(request, MAY_SEE):
         return HttpResponse("METRICS_TOKEN as a bearer token is needed.\n", "text/plain", 401)
     return HttpResponse(metrics.exposition(), PROMETHEUS)
-
-
-def _may_scrape(request: HttpRequest) -> bool:
-    wanted = get_settings().metrics_token
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    if wanted and scheme.lower() == "bearer":
-        return constant_time_compare(given.strip(), wanted)
-    user = getattr(request, "user", None)
-    return user is not None and user.has_perm(MAY_SEE)
 
 
 def _label(alias: str) -> str:
