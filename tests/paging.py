@@ -94,8 +94,12 @@ def writes_of(client: FrappeClient, size: int) -> Iterator[int]:
             yield size
 
 
+SHARE = f"""
+for name in frappe.get_all("{DOCTYPE}", filters=dict(modified=("!=", "{MODIFIED}")), pluck="name", limit=500):
+    frappe.db.set_value("{DOCTYPE}", name, "modified", "{MODIFIED}", update_modified=False)
+"""
 DELETE = f"""
-for name in frappe.get_all("{DOCTYPE}", pluck="name", limit=500):
+for name in frappe.get_all("{DOCTYPE}", pluck="name", limit=200):
     frappe.delete_doc("{DOCTYPE}", name, delete_permanently=True)
 """
 
@@ -223,9 +227,8 @@ def real_site(client: FrappeClient, amount: int) -> Iterator[tuple[FrappeClient,
                 for each in documents(amount)
             ]
         )
-        names = f'frappe.get_all("{DOCTYPE}", pluck="name")'
-        share = f'for name in {names}:\n    frappe.db.set_value("{DOCTYPE}", name, "modified", "{MODIFIED}", update_modified=False)'
-        run_script(client, share)
+        while client.list(DOCTYPE, filters=[["modified", "!=", MODIFIED]], limit_page_length=1):
+            run_script(client, SHARE)
         yield client, writes_of(client, BATCH)
     finally:
         while own.names(DOCTYPE):

@@ -136,6 +136,14 @@ def _group(case: Case, queryset: Any, attributes: list[str]) -> Any:
     return sorted(rows, key=lambda row: _sort_key(row[0]))
 
 
+def _annotate(case: Case, queryset: Any, attributes: list[str]) -> Any:
+    ((alias, aggregate),) = _functions(case).items()
+    found = queryset.annotate(**{alias: aggregate})
+    if case.argument is not None:
+        found = found.filter(**{f"{alias}__gt": case.argument})
+    return _rows(case, [(each.pk, getattr(each, alias)) for each in found])
+
+
 ENDINGS: dict[str, Callable[[Case, Any, list[str]], Any]] = {
     "all": _instances,
     "iterator": _iterated,
@@ -165,6 +173,7 @@ ENDINGS: dict[str, Callable[[Case, Any, list[str]], Any]] = {
     "distinct": _distinct,
     "aggregate": _aggregate,
     "group": _group,
+    "annotate": _annotate,
     "dates": lambda case, queryset, _: list(queryset.order_by().dates(*case.columns, case.argument)),
 }
 """How a case's ending is read."""

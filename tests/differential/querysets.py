@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import Avg, Count, Max, Min, Q, Sum
+from django.db.models import Avg, Count, F, Max, Min, Q, Sum
 from hypothesis import strategies as st
 
 from tests.differential.worlds import MOMENTS, World, kind_of
@@ -31,11 +31,25 @@ class Test:
     value: Any
 
     def q(self, start: Starts) -> Q:
-        value = self.value.queryset(start) if isinstance(self.value, Inner) else self.value
+        value = self.value
+        if isinstance(value, Inner):
+            value = value.queryset(start)
+        elif isinstance(value, Column):
+            value = F(value.path)
         return Q(**{f"{self.path}__{self.lookup}": value})
 
     def __str__(self) -> str:
         return f"Q({self.path}__{self.lookup}={self.value!r})"
+
+
+@dataclass(frozen=True)
+class Column:
+    """Another column of the same row on the right side: F()."""
+
+    path: str
+
+    def __repr__(self) -> str:
+        return f"F({self.path!r})"
 
 
 @dataclass(frozen=True)
@@ -137,6 +151,9 @@ class Case:
             parts.append(f"[{start}:{stop}]")
         return "".join(parts) + self._ending()
 
+    def _aliases(self) -> list[str]:
+        return [f"{function.lower()}_{column}" for function, column in self.aggregates]
+
     def _ending(self) -> str:
         columns = ", ".join(map(repr, self.columns))
         aggregates = ", ".join(
@@ -152,6 +169,8 @@ class Case:
             "group": f".values({columns}).annotate({aggregates}).order_by()",
             "earliest": f".earliest({columns})",
             "latest": f".latest({columns})",
+            "annotate": f".annotate({aggregates})"
+            + ("" if self.argument is None else f".filter({self._aliases()[0]}__gt={self.argument})"),
             "dates": f".dates({columns}, {self.argument!r})",
             "in_bulk": f".in_bulk({self.argument!r})",
             "get": f".get(pk={self.argument!r})",
@@ -167,16 +186,42 @@ FUNCTIONS = {"Count": Count, "Sum": Sum, "Avg": Avg, "Min": Min, "Max": Max}
 
 ORDERED = ("gt", "gte", "lt", "lte")
 SEARCHES = ("contains", "icontains", "startswith", "istartswith", "endswith", "iendswith")
+PARTS = ("month", "day", "week_day", "quarter", "iso_year")
 LOOKUPS = {
     "text": ("exact", "iexact", "in", "range", "isnull", *SEARCHES, *ORDERED),
     "link": ("exact", "in", "isnull", "icontains", "startswith"),
     "number": ("exact", "in", "range", "isnull", *ORDERED),
     "flag": ("exact", "in", "isnull"),
-    "date": ("exact", "in", "range", "isnull", *ORDERED, "year", "year__gte", "year__lt"),
-    "moment": ("exact", "in", "range", "isnull", *ORDERED, "year", "date", "date__gte", "date__lt"),
+    "date": ("exact", "in", "range", "isnull", *ORDERED, "year", "year__gte", "year__lt", *PARTS),
+    "moment": (
+        "exact",
+        "in",
+        "range",
+        "isnull",
+        *ORDERED,
+        "year",
+        "date",
+        "date__gte",
+        "date__lt",
+        "hour",
+        "minute",
+        *PARTS,
+    ),
     "clock": ("exact", "in", "range", "isnull", *ORDERED),
 }
 """Group → lookups."""
+
+_PART_OF: dict[str, Callable[[Any], Any]] = {
+    "year": lambda each: each.year,
+    "iso_year": lambda each: each.isocalendar().year,
+    "month": lambda each: each.month,
+    "day": lambda each: each.day,
+    "week_day": lambda each: each.isoweekday() % 7 + 1,
+    "quarter": lambda each: (each.month + 2) // 3,
+    "date": lambda each: each.date(),
+    "hour": lambda each: each.hour,
+    "minute": lambda each: each.minute,
+}
 
 
 class Paths:
@@ -189,6 +234,16 @@ class Paths:
             for key in ("Area", "Party", "Order")
         }
         self.own = {key: list(self._own(key)) for key in world.shapes}
+        self.linked = {
+            key: [
+                f"{link}__{name}"
+                for link, target in shape.links.items()
+                if target != key
+                for name, group, _ in self.own[target]
+                if group != "link"
+            ]
+            for key, shape in world.shapes.items()
+        }
         self.all = {key: self.own[key] + self._linked(key) for key in world.shapes}
 
     def _own(self, key: str) -> Any:
@@ -258,7 +313,7 @@ _WEIGHTED = [
     for ending, weight in {
         "all": 8, "values": 2, "values_list": 2, "flat": 2, "only": 1, "count": 4, "exists": 3, "first": 1, "last": 1,
         "earliest": 1, "latest": 1, "iterator": 2, "related": 2, "in_bulk": 1, "get": 1, "item": 1, "step": 1,
-        "distinct": 1, "aggregate": 2, "group": 2, "dates": 1,
+        "distinct": 1, "aggregate": 2, "group": 2, "dates": 1, "annotate": 2,
     }.items()
     for _ in range(weight)
 ]  # fmt: skip
@@ -278,6 +333,9 @@ def _tests(draw: Any, paths: Paths, key: str, *, inner: bool = True) -> Test:
         return draw(_inner_tests(paths, key))
     own = draw(st.integers(0, 2)) > 0
     path, group, pool = draw(st.sampled_from(paths.own[key] if own else paths.all[key]))
+    others = [other for other, its, _ in paths.own[key] if its == group and other != path]
+    if own and others and group in ("text", "number", "date") and draw(st.integers(0, 14)) == 0:
+        return Test(path, draw(st.sampled_from(("exact", *ORDERED))), Column(draw(st.sampled_from(others))))
     lookup = draw(st.sampled_from(LOOKUPS[group]))
     return Test(path, lookup, draw(_arguments(lookup, pool)))
 
@@ -305,10 +363,8 @@ def _arguments(lookup: str, pool: list[Any]) -> st.SearchStrategy[Any]:
         return st.lists(value, max_size=3)
     if lookup == "range":
         return st.tuples(value, value).map(lambda pair: tuple(sorted(pair)))
-    if lookup.startswith("year"):
-        return value.map(lambda each: each.year)
-    if lookup.startswith("date"):
-        return value.map(lambda each: each.date())
+    if (part := lookup.partition("__")[0]) in _PART_OF:
+        return value.map(_PART_OF[part])
     if lookup in SEARCHES:
         return _pieces(value)
     return value
@@ -324,6 +380,7 @@ def _pieces(draw: Any, texts: st.SearchStrategy[str]) -> str:
 @st.composite
 def _orderings(draw: Any, paths: Paths, key: str) -> tuple[str, ...]:
     names = [path for path, group, _ in paths.own[key] if group != "link"]
+    names += paths.linked[key][:3]
     chosen = draw(st.lists(st.sampled_from(names), max_size=2, unique=True))
     chosen += draw(st.sampled_from(([], ["name"], ["name"], ["pk"]))) if "name" not in chosen else []
     return tuple(draw(st.sampled_from(("", "-"))) + name for name in chosen)
@@ -332,7 +389,8 @@ def _orderings(draw: Any, paths: Paths, key: str) -> tuple[str, ...]:
 def _details(draw: Any, paths: Paths, key: str, ending: str) -> dict[str, Any]:
     own = [path for path, _, _ in paths.own[key]]
     if ending in ("values", "values_list", "only", "distinct"):
-        columns = draw(st.lists(st.sampled_from(own), min_size=1, max_size=3, unique=True))
+        reach = own if ending == "only" else own + paths.linked[key]
+        columns = draw(st.lists(st.sampled_from(reach), min_size=1, max_size=3, unique=True))
         return {"columns": tuple(columns)}
     if ending == "flat":
         return {"columns": (draw(st.sampled_from(own)),)}
@@ -357,6 +415,18 @@ def _numbers(draw: Any, paths: Paths, key: str, ending: str) -> dict[str, Any]:
         return {
             "columns": (draw(st.sampled_from(columns)),),
             "argument": draw(st.sampled_from(("year", "month", "day"))),
+        }
+    if ending == "annotate":
+        many = {"Order": "rows", "Party": "orders_of_party", "Area": "partys_of_area", "Row": "parent"}[key]
+        target = {"Order": "Row", "Party": "Order", "Area": "Party", "Row": "Order"}[key]
+        numbers = [name for name, group, _ in paths.own[target] if group == "number"]
+        pairs = [
+            ("Count", many),
+            *((name, f"{many}__{number}") for name in ("Sum", "Max") for number in numbers),
+        ]
+        return {
+            "aggregates": (draw(st.sampled_from(pairs)),),
+            "argument": draw(st.sampled_from((None, 0, 1, 2))),
         }
     if ending not in ("aggregate", "group"):
         return {}
