@@ -30,6 +30,14 @@ class Dialect:
         """Return a fieldname as `order_by` and `group_by` want it, also where SQL knows it as a word of its own."""
         return f"`{fieldname}`" if self.quotes_names else fieldname
 
+    def filled(self, fieldname: str) -> tuple[str, tuple[Any, ...]]:
+        """Return what `order_by` sorts by to take NULL for an empty text, and what `fields` needs for that."""
+        if self.functions_as_dicts:
+            # v16 refuses functions in `order_by`, and takes the alias of one (frappe/database/query.py).
+            alias = f"filled_{fieldname}"
+            return alias, ({"IFNULL": [fieldname, "''"], "as": alias},)
+        return f"ifnull({self.name(fieldname)}, '')", ()
+
     def aggregate(self, function: str, fieldname: str, alias: str) -> Any:
         """Return the entry of `fields` that aggregates a column."""
         if self.functions_as_dicts:

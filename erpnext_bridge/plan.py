@@ -27,6 +27,8 @@ from erpnext_bridge.formula import (
 )
 from erpnext_bridge.identity import Identity
 from erpnext_bridge.lookups import (
+    BLANK,
+    LINK,
     NAME,
     NEVER_NULL,
     NUMBER,
@@ -39,6 +41,9 @@ from erpnext_bridge.lookups import (
     push,
 )
 from erpnext_bridge.rows import Column, Row, Term, pages
+
+BLANKS = frozenset({BLANK, LINK})
+"""Kinds whose NULL and '' are one and the same, while MariaDB sorts the one before the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +89,13 @@ class OrderKey:
 
     def said(self, dialect: Dialect) -> str:
         """Return the key as a part of `order_by`."""
+        name = dialect.filled(self.fieldname)[0] if self.kind in BLANKS else dialect.name(self.fieldname)
         # The direction is always said: v2 lists sort downwards without it, v1 lists upwards.
-        return f"{dialect.name(self.fieldname)} {'desc' if self.descending else 'asc'}"
+        return f"{name} {'desc' if self.descending else 'asc'}"
+
+    def fills(self, dialect: Dialect) -> tuple[Any, ...]:
+        """Return what has to be among `fields` to sort by the key."""
+        return dialect.filled(self.fieldname)[1] if self.kind in BLANKS else ()
 
 
 def sorted_by(rows: Iterable[Row], keys: tuple[OrderKey, ...]) -> list[Row]:
@@ -251,9 +261,10 @@ class Plan:
     def request(self, branch: Branch, columns: tuple[Any, ...], *, limit: int, start: int = 0) -> ListRequest:
         """Return the sorted request for some rows of a branch."""
         selection = self.selection
+        filled = [field for key in selection.sort_keys for field in key.fills(self.dialect)]
         return ListRequest(
             doctype=selection.doctype,
-            fields=columns,
+            fields=(*columns, *filled),
             filters=branch.filters,
             or_filters=branch.or_filters,
             order_by=", ".join(key.said(self.dialect) for key in selection.sort_keys),

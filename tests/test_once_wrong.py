@@ -20,6 +20,7 @@ CUSTOMER = {
     "fields": [
         {"fieldname": "territory", "fieldtype": "Link", "options": "Territory"},
         {"fieldname": "website", "fieldtype": "Data"},
+        {"fieldname": "customer_type", "fieldtype": "Data"},
         {"fieldname": "disabled", "fieldtype": "Check"},
     ],
 }
@@ -34,9 +35,9 @@ DOCUMENTS = [
     {"doctype": "Watch", "name": "1", "before": "x", "day": "2024-02-29"},
     {"doctype": "Watch", "name": "2", "before": "a", "day": None},
     {"doctype": "Territory", "name": "North", "is_group": 1},
-    {"doctype": "Customer", "name": "a", "territory": "North", "website": "x"},
-    {"doctype": "Customer", "name": "b", "territory": None, "website": "x"},
-    {"doctype": "Customer", "name": "c", "territory": "North", "website": None},
+    {"doctype": "Customer", "name": "a", "territory": "North", "website": "x", "customer_type": ""},
+    {"doctype": "Customer", "name": "b", "territory": None, "website": "x", "customer_type": None},
+    {"doctype": "Customer", "name": "c", "territory": "", "website": None, "customer_type": ""},
 ]
 
 
@@ -77,3 +78,10 @@ def test_fields_may_be_called_like_words_of_sql_and_of_frappe(customers):
         "day__max": dt.date(2024, 2, 29),
         "before__count": 2,
     }
+
+
+def test_null_and_the_empty_text_are_one_place_in_the_order_where_they_are_one_value(customers):
+    for ordering in (("customer_type", "name"), ("territory_id", "name"), ("-territory_id", "-name")):
+        found = "".join(customers.order_by(*ordering).values_list("pk", flat=True))
+        assert found == {"customer_type": "abc", "territory_id": "bca", "-territory_id": "acb"}[ordering[0]]
+    assert list(customers.order_by("customer_type", "-name").values_list("pk", flat=True)[:2]) == ["c", "b"]

@@ -334,18 +334,17 @@ def wire_documents(sides: Sides) -> list[dict[str, Any]]:
 
 def _wire_values(model: Any, document: dict[str, Any]) -> dict[str, Any]:
     return {"doctype": model.doctype} | {
-        f.column: _wire_value(model, f, document[f.column])
-        for f in model._meta.concrete_fields
-        if f.column in document
+        f.column: _wire_value(f, document) for f in model._meta.concrete_fields if f.column in document
     }
 
 
-def _wire_value(model: Any, f: Any, value: Any) -> Any:
+def _wire_value(f: Any, document: dict[str, Any]) -> Any:
+    value = document[f.column]
     wire = values.to_wire(f, value, ZONE)
     either = f.is_relation or getattr(f, "blank_is_null", False) or (not f.null and wire == "")
     if either and not wire:
         # Frappe stores NULL or '' where there is nothing, and a class without `null=True` takes both alike.
-        return random.Random(f"{model.doctype} {f.column}").choice([None, ""])
+        return random.Random(f"{f.column} {document!r}").choice([None, ""])
     return (
         float(wire) if isinstance(wire, str) and isinstance(value, Decimal | float | dt.timedelta) else wire
     )
