@@ -20,6 +20,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from copy import deepcopy
 from typing import Any, ClassVar, Self
 from zoneinfo import ZoneInfo
@@ -39,6 +40,9 @@ from erpnext_bridge.fields import OwnName
 from erpnext_bridge.identity import Identity, acting_as, ambient_identity
 from erpnext_bridge.later import Later
 from erpnext_bridge.query import ErpManager, OwnManager
+
+_edited: ContextVar[tuple[Any, ...]] = ContextVar("erpnext_bridge_edited", default=())
+"""The documents whose edit() is open, the innermost last."""
 
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
@@ -435,10 +439,12 @@ class Document(Actions, Later, BaseDocument):
             yield self
             return
         staged = self._staged = {}
+        token = _edited.set((*_edited.get(), self))
         try:
             yield self
         finally:
             self._staged = None
+            _edited.reset(token)
         self._send(staged)
 
     def edit_rows(self, model: type[models.Model], change: Callable[[TableEdit], Any]) -> None:
@@ -578,6 +584,10 @@ class ChildDocument(BaseDocument):
 
     _never_sent: ClassVar[frozenset[str]] = saving.SET_BY_FRAPPE | {"parent", "parenttype", "parentfield"}
 
+    def __str__(self) -> str:
+        # As ERPNext's messages call it; its name is a random one.
+        return f"Row #{self.idx}" if self.idx else f"new {self.doctype}"
+
     def save(
         self,
         *,
@@ -620,6 +630,9 @@ class ChildDocument(BaseDocument):
         """Return the document that the row is in; one that was not read yet has nothing but its name."""
         field: Any = self._meta.get_field("parent")
         document = field.get_cached_value(self, default=None)
+        if document is None:
+            # One that a form's queryset found does not know whose page it is on.
+            document = next((each for each in _edited.get() if self._is_in(each)), None)
         if document is not None:
             return document
         if not self.parent_id:  # type: ignore[attr-defined]
@@ -630,6 +643,11 @@ class ChildDocument(BaseDocument):
         document.erp_identity = self._identity()
         document._remember(["name"])
         return document
+
+    def _is_in(self, document: Any) -> bool:
+        field: Any = self._meta.get_field("parent")
+        same_rights = document.erp_identity == self.erp_identity
+        return isinstance(document, field.related_model) and document.pk == self.parent_id and same_rights  # type: ignore[attr-defined]
 
     def _edit(self, change: Callable[[TableEdit], Any]) -> None:
         field: Any = self._meta.get_field("parent")

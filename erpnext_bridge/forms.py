@@ -212,9 +212,10 @@ def tell_refusal(refusal: RefusedError, form: Any, *formsets: Any) -> None:
         return
     for message in refusal.messages or (str(refusal),):
         row = _row_of(message, formsets)
-        names = [] if row is not None else _fields_of(refusal, message, form)
+        about = row if row is not None else form
+        names = _labelled(message, row) if row is not None else _fields_of(refusal, message, form)
         for name in names or [NON_FIELD_ERRORS]:
-            _add_error(row if row is not None else form, name, message)
+            _add_error(about, name, message)
 
 
 def _add_error(form: Any, name: str, message: str) -> None:
@@ -248,12 +249,15 @@ def _fields_of(refusal: RefusedError, message: str, form: Any) -> list[str]:
     """Return the fields of the form that a message is about."""
     named = [name for name in form.fields if _column(form, name) in refusal.fields]
     if len(named) > 1:
-        # Each has a message of its own, which ends in its label (frappe/model/base_document.py).
-        labelled = [name for name in named if message.lower().endswith(_label(form, name).lower())]
-        return labelled or named
+        return [name for name in _labelled(message, form) if name in named] or named
     if not named and refusal.exc_type == "LinkValidationError":
         return [name for name in form.fields if _is_link(form, name) and _is_told(form, name, message)]
     return named
+
+
+def _labelled(message: str, form: Any) -> list[str]:
+    """Return the fields with whose label a message ends: "Row #1: Value missing for: Item Code" (frappe/model/base_document.py)."""
+    return [name for name in form.fields if message.lower().endswith(f" {_label(form, name).lower()}")]
 
 
 def _column(form: Any, name: str) -> str:

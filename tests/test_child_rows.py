@@ -258,6 +258,15 @@ def test_many_edits_are_one_request(erp, order):
     assert list(order.items.all()) == [second, third, new]
 
 
+def test_rows_that_were_read_alone_join_the_edit_of_their_order(erp, order):
+    with order.edit():
+        for row in SalesOrderItem.objects.filter(parent=order.pk):
+            row.qty *= 10
+            row.save()
+    assert [method for method in sent(erp) if method == "PUT"] == ["PUT"]
+    assert [qty for _, qty in quantities(erp, order)] == [10, 20, 30]
+
+
 def test_an_exception_inside_edit_sends_nothing(erp, order):
     def fail():
         with order.edit():

@@ -29,7 +29,7 @@ class SalesOrder(Document):
     transaction_date = models.DateField()
     delivery_date = models.DateField(null=True, blank=True)
     status = models.CharField(max_length=140)
-    grand_total = Currency()
+    grand_total = Currency(decimal_places=2)
     currency = Link("Currency")
 
 
@@ -38,7 +38,7 @@ class SalesOrderItem(ChildDocument, parent=SalesOrder, fieldname="items"):
     item_name = models.CharField(max_length=140)
     qty = models.FloatField()
     rate = Currency()
-    amount = Currency()
+    amount = Currency(decimal_places=2)
 
 
 class Lead(Document):
