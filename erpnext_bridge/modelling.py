@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from django.utils.html import strip_tags
+from django.utils.html import escape, strip_tags
 
 from erpnext_bridge.doctypes import DocField, DocType
 from erpnext_bridge.documents import ChildDocument, Document, doctype_of_class
@@ -400,17 +400,13 @@ def _rules(each: DocField, kind: str) -> dict[str, Any]:
 
 def _help(each: DocField) -> dict[str, Any]:
     about = _plain(each.description)
-    return {"help_text": about} if about else {}
+    # Django's pages show help texts as they are.
+    return {"help_text": escape(about) if "<" in about else about} if about else {}
 
 
 def _plain(text: str) -> str:
-    """
-    Return a text without markup, on one line.
-
-    Django's pages show help texts as they are: what is left of a `<` stays escaped.
-    """
-    bare = " ".join(strip_tags(text).split())
-    return bare if "&lt;" in bare or "<" in bare else html.unescape(bare)
+    """Return a text without markup, on one line."""
+    return html.unescape(" ".join(strip_tags(text).split()))
 
 
 # Names by which linked documents lead back.

@@ -86,6 +86,18 @@ def test_documents_are_written(company):
     lead.delete()
 
 
+def test_child_rows_are_written(company):
+    order = site.doctype("Sales Order").objects.filter(docstatus=0).order_by("name")[0]
+    whole = type(order).objects.get(pk=order.pk)
+    before = len(whole.items.all())
+    row = whole.items.all()[0]
+    row.qty = 17
+    whole.save()
+    whole.items.create(item_code=row.item_code, qty=1, delivery_date="2030-01-01")
+    stored = company.document("Sales Order", order.pk)["items"]
+    assert (stored[0]["qty"], len(stored)) == (17.0, before + 1)
+
+
 def test_odd_doctypes_are_the_models_that_inspect_writes():
     with open_erpnext_site(15, odd_world()), acting_as(SERVICE):
         names = sorted(set(odd_world().doctypes) - {"Odd Virtual", "Odd Part", "Odd Tag Row"})
