@@ -18,7 +18,7 @@ from django.conf import settings
 from tests.services import PostgreSQL, service
 
 FEW, MANY = 1_000, 1_000_000
-ROUNDS = 200
+ROUNDS = 50
 
 SERIES = {
     "sqlite": "(WITH RECURSIVE series(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < {count}) SELECT n FROM series) AS g",
