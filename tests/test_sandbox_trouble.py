@@ -253,6 +253,17 @@ def test_a_clock_that_is_wrong_is_wrong_everywhere(site):
     assert site.clock_skew == 7200
 
 
+# The log
+
+
+def test_a_long_run_forgets_its_oldest_requests():
+    with Sandbox(15, World(), keep_requests=10) as site:
+        for _ in range(25):
+            ping(site)
+        assert len(site.requests) <= 11
+        assert site.forgotten + len(site.requests) == 25
+
+
 # By what is typed
 
 
