@@ -214,22 +214,25 @@ class Modelling:
 
     def _ordered(self) -> list[DocType]:
         """Return the documents, those that others link to first, as far as they do not link to one another."""
-        found: dict[str, DocType] = {}
-        under_way: set[str] = set()
+        found: list[DocType] = []
+        seen: set[str] = set()
+        for name in self.documents:
+            # A stack, as chains of links may be longer than Python's.
+            under_way = [] if name in seen else [(name, self._targets(name))]
+            seen.add(name)
+            while under_way:
+                current, targets = under_way[-1]
+                target = next((each for each in targets if each not in seen), None)
+                if target is None:
+                    found.append(self.documents[current])
+                    under_way.pop()
+                else:
+                    seen.add(target)
+                    under_way.append((target, self._targets(target)))
+        return found
 
-        def visit(doctype: DocType) -> None:
-            if doctype.name in found or doctype.name in under_way:
-                return
-            under_way.add(doctype.name)
-            for target in self._targets(doctype):
-                visit(self.documents[target])
-            found[doctype.name] = doctype
-
-        for doctype in self.documents.values():
-            visit(doctype)
-        return list(found.values())
-
-    def _targets(self, doctype: DocType) -> list[str]:
+    def _targets(self, name: str) -> list[str]:
+        doctype = self.documents[name]
         rows = (rows for _, rows in self._tables(doctype))
         targets = {each.options for one in (doctype, *rows) for each in one.fields if self._is_modelled(each)}
         return sorted(targets)

@@ -95,6 +95,17 @@ def test_all_links_takes_one_step(odd):
     assert "class OddTree" not in text
 
 
+def test_chains_and_circles_of_links_may_be_long():
+    size = 3000
+    recorded = [
+        read_doctype(doctype(f"Plan {at}", field("after", "Link", options=f"Plan {(at + 1) % size}")))
+        for at in range(size)
+    ]
+    text = module(Modelling(recorded), command=["manage.py"])
+    assert text.count("fields.Link(Plan") == size - 1
+    assert text.count("fields.LinkField(") == 1
+
+
 @pytest.mark.parametrize("version", [15, 16])
 def test_links_to_doctypes_that_are_gone_stay_names(version, settings):
     with open_erpnext_site(version, plans(doctype("Plan", field("kind", "Link", options="Gone")))) as site:
