@@ -35,3 +35,31 @@ class OrderRow(ChildDocument, parent=Order, fieldname="rows", doctype="Bridge Be
 
     class Meta:
         app_label = "benchmarks"
+
+
+class ErpCustomer(Document, doctype="Customer"):
+    """ERPNext's own, where the real site has them."""
+
+    title = models.CharField(max_length=140, db_column="customer_name")
+
+    class Meta:
+        app_label = "benchmarks"
+
+
+class SalesOrder(Document):
+    title = models.CharField(max_length=140)
+    customer = Link(ErpCustomer)
+    day = models.DateField(null=True, db_column="transaction_date")
+    total = Currency(db_column="grand_total")
+
+    class Meta:
+        app_label = "benchmarks"
+
+
+class SalesOrderItem(ChildDocument, parent=SalesOrder, fieldname="items", related_name="rows"):
+    item = models.CharField(max_length=140, db_column="item_code")
+    quantity = models.FloatField(default=0, db_column="qty")
+    rate = Currency()
+
+    class Meta:
+        app_label = "benchmarks"
