@@ -8,11 +8,10 @@ tried again by the sweep for as long as the site is down.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
 from enum import Enum
-from functools import partial
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -49,26 +48,33 @@ def enqueue(
     tokens: tuple[SealedText, SealedText],
     cause: Cause,
     using: str | None = None,
-) -> PendingRevocation:
-    """Write down that these tokens are to be revoked; they are tried once the transaction is committed."""
+    told: Callable[[bool], None] = lambda _: None,
+) -> None:
+    """
+    Write down that these tokens are to be revoked; they are tried once the transaction is committed.
+
+    `told` is called after that, with whether ERPNext has confirmed it.
+    """
     using = using or router.db_for_write(PendingRevocation)
     sealed: dict[str, Any] = {"access_token": tokens[0], "refresh_token": tokens[1]}
     row = PendingRevocation.objects.using(using).create(
         site=site, site_url=site_url, erp_user=erp_user, cause=cause, **sealed
     )
-    transaction.on_commit(partial(attempt, row.pk, using=using), using=using, robust=True)
-    return row
+    transaction.on_commit(lambda: told(attempt(row.pk, using)), using=using, robust=True)
 
 
-def enqueue_connection(connection: Connection, cause: Cause, using: str | None = None) -> PendingRevocation:
+def enqueue_connection(
+    connection: Connection, cause: Cause, using: str | None = None, **options: Any
+) -> None:
     """Write down that a connection's tokens, as this instance holds them, are to be revoked."""
-    return enqueue(
+    enqueue(
         site=connection.site,
         site_url=connection.site_url,
         erp_user=connection.erp_user,
         tokens=connection.tokens,
         cause=cause,
         using=using,
+        **options,
     )
 
 
@@ -128,14 +134,12 @@ def _attempt(pk: Any, using: str) -> Outcome:
 
 def revoke_deleted(*, instance: Connection, using: str, **_: Any) -> None:
     """Receive `post_delete`: however a connection was deleted, its tokens must not live on at ERPNext."""
-    row = enqueue_connection(instance, Cause.DISCONNECTED, using)
 
-    def tell() -> None:
-        # Confirmed, it is gone by now.
-        instance.revoked = not PendingRevocation.objects.using(using).filter(pk=row.pk).exists()
-        signals.disconnected.send_robust(sender=Connection, connection=instance, revoked=instance.revoked)
+    def tell(confirmed: bool) -> None:
+        instance.revoked = confirmed
+        signals.disconnected.send_robust(sender=Connection, connection=instance, revoked=confirmed)
 
-    transaction.on_commit(tell, using=using, robust=True)
+    enqueue_connection(instance, Cause.DISCONNECTED, using, told=tell)
 
 
 def _revoke(row: PendingRevocation) -> bool:

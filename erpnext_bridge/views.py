@@ -26,6 +26,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 from erpnext_bridge import connecting, interruptions
 from erpnext_bridge.addresses import asked_next, connect_page, page, redirect_uri
 from erpnext_bridge.conf import DEFAULT_SITE, Site, get_settings
+from erpnext_bridge.crypto import TokensUnreadable
 from erpnext_bridge.errors import ERPNextBridgeError
 from erpnext_bridge.identity import Identity
 from erpnext_bridge.models import Connection
@@ -127,13 +128,9 @@ def disconnect(request: HttpRequest, site: str = DEFAULT_SITE) -> HttpResponse:
         return render(
             request, "erpnext_bridge/disconnect.html", {"connection": connection, "action": request.path}
         )
-    revoked = connecting.disconnect(connection)
-    text = f"You are no longer connected as {connection.label}. " + (
-        "The tokens are deleted here, and ERPNext has revoked them."
-        if revoked
-        else "Nothing uses the tokens any more. ERPNext did not confirm yet that it has revoked them; it is asked "
-        "again in the background until it does."
-    )
+    lost = _is_lost(connection)
+    connecting.disconnect(connection)
+    text = f"You are no longer connected as {connection.label}. {_outcome(connection, lost=lost)}"
     return _notice(request, "Disconnected", text)
 
 
@@ -154,6 +151,27 @@ def resume(request: HttpRequest) -> HttpResponse:
         return redirect(back)
     # The browser sends the same form there, by itself.
     return HttpResponseRedirect(interrupted.path, status=307)
+
+
+def _is_lost(connection: Connection) -> bool:
+    try:
+        return not connection.access_token.open()
+    except TokensUnreadable:
+        return True
+
+
+def _outcome(connection: Connection, *, lost: bool) -> str:
+    if connection.revoked:
+        return "The tokens are deleted here, and ERPNext has revoked them."
+    if lost:
+        return (
+            "The tokens could not be read any more, so they are only deleted here; the administrator of ERPNext can "
+            "delete them there."
+        )
+    return (
+        "Nothing uses the tokens any more. ERPNext did not confirm yet that it has revoked them; it is asked again in the "
+        "background until it does."
+    )
 
 
 def _not_set_up(request: HttpRequest, wrong: ImproperlyConfigured) -> dict[str, str]:

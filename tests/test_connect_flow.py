@@ -236,6 +236,14 @@ def test_disconnecting_from_a_site_that_is_down_deletes_here_and_says_so(ours, a
     assert not Connection.objects.exists()
 
 
+def test_disconnecting_with_a_lost_key_promises_nothing(ours, alice, settings):
+    ours.get(alice.allow(leave(ours)))
+    settings.ERPNEXT_BRIDGE["TOKEN_KEYS"] = ["another key of the tests, just as long"]
+    answer = ours.post("/erpnext/disconnect/")
+    assert "only deleted here" in answer.content.decode()
+    assert not Connection.objects.exists()
+
+
 def test_a_deleted_user_leaves_no_tokens_behind(ours, alice, site, user):
     ours.get(alice.allow(leave(ours)))
     token = Connection.objects.get().access_token.open()

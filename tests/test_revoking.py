@@ -183,6 +183,21 @@ def test_a_pair_that_could_not_become_a_connection_is_revoked(connect, user, sit
     assert statuses(site) == ["Revoked"]
 
 
+def test_tokens_that_no_key_opens_are_never_said_to_be_revoked(connection, settings):
+    told = []
+
+    def listen(revoked, **_):
+        told.append(revoked)
+
+    settings.ERPNEXT_BRIDGE["TOKEN_KEYS"] = ["another key of the tests, just as long"]
+    signals.disconnected.connect(listen)
+    try:
+        assert connecting.disconnect(connection) is False
+    finally:
+        signals.disconnected.disconnect(listen)
+    assert told == [False]
+
+
 # The admin
 
 
