@@ -56,6 +56,9 @@ class Conditions:
         if node is None:
             return TRUE
         found = self._node(node, negated=False)
+        if _has_xor(node):
+            # Beside an XOR, Django leaves joins inner that an OR would have made outer ones (`JoinPromoter`).
+            self._expected += [each for col in cols_of(node) for each in self.scope.inner_links(col.alias)]
         there = [part for alias in dict.fromkeys(self._expected) for part in self._is_there(alias)]
         return all_of([found, *there])
 
@@ -99,8 +102,6 @@ class Conditions:
 
     def _xor(self, node: WhereNode, *, negated: bool) -> Formula:
         """Django counts the parts that are true; one that compares with NULL is not (`WhereNode.as_sql`)."""
-        # Django leaves joins below an XOR as they are (`JoinPromoter`).
-        self._expected += [each for col in cols_of(node) for each in self.scope.inner_links(col.alias)]
         odd: Formula = FALSE
         for child in node.children:
             true = self._node(child, negated=False)
@@ -245,7 +246,8 @@ class Conditions:
         if not isinstance(node, Exists):
             _refuse_condition(node)
         query: Any = node.query
-        ties = [child for child in query.where.children if self._ties(query, child)]
+        root = _root_of(query)
+        ties = [child for child in query.where.children if self._ties(query, child, root)]
         # Django itself limits EXISTS to one row, which changes nothing.
         sliced = query.low_mark > 0 or query.high_mark == 0
         if not ties or query.where.connector != AND or query.where.negated or sliced:
@@ -259,16 +261,15 @@ class Conditions:
         found = Literal(col.target.column, kind_of(col.target), "in_query", inner, alias=self._alias(col))
         return lookups.otherwise(found) if negated else found
 
-    def _ties(self, query: Any, child: Any) -> bool:
-        """Whether a lookup ties an inner query's column to one of this query."""
+    def _ties(self, query: Any, child: Any, root: str) -> bool:
+        """Whether a lookup ties a column of an inner query's documents to one of this query."""
         compares = isinstance(child, Lookup) and child.lookup_name == "exact" and isinstance(child.lhs, Col)
-        return compares and isinstance(child.rhs, Col) and child.rhs.alias not in query.alias_map
+        tied = compares and isinstance(child.rhs, Col) and child.rhs.alias not in query.alias_map
+        return tied and child.lhs.alias == root
 
     def _inner_of(self, query: Any, tie: Any, ties: list[Any]) -> Selection:
         col = tie.lhs
         scope = Scope(query, self.scope.zone, self.scope.identity, root=_root_of(query))
-        if col.alias != scope.root:
-            raise UnsupportedQuery("Exists() must tie a column of the documents that it is about.")
         scope.model = col.target.model
         conditions = Conditions(scope, self.compile_inner)
         conditions.outer = ties
@@ -281,6 +282,12 @@ class Conditions:
             identity=self.scope.identity,
             member_kind=kind_of(col.target),
         )
+
+
+def _has_xor(node: Any) -> bool:
+    if not isinstance(node, WhereNode):
+        return False
+    return node.connector not in (AND, OR) or any(map(_has_xor, node.children))
 
 
 def _root_of(query: Any) -> str:

@@ -34,7 +34,12 @@ class Scope:
         self.model: Any = query.model
 
     def join(self, alias: str) -> Any:
-        join = self.query.alias_map[alias]
+        join = self.query.alias_map.get(alias)
+        if join is None:
+            raise UnsupportedQuery(
+                "An inner query, which exclude() makes of child rows, cannot be compared with the outer one. "
+                "Query the rows: pk__in=Row.objects.filter(qty=F('parent__…')).values('parent')."
+            )
         if getattr(join, "filtered_relation", None) is not None:
             raise UnsupportedQuery("FilteredRelation is not supported. Filter with a queryset and __in.")
         return join
