@@ -359,16 +359,15 @@ def _branches(where: Formula, dialect: Dialect, max_branches: int, max_members: 
 
 
 def _wide_branch(where: Formula, dialect: Dialect, max_members: int) -> Branch:
-    kept = widest(where)
-    wide = _branch(kept, dialect, max_members)
+    """Return one request's conditions that hold for all the rows, and test again all that they may not say."""
+    wide = _branch(widest(where), dialect, max_members)
     parts = where.parts if isinstance(where, And) else (where,)
-    nested = [part for part in parts if part not in kept]
-    return replace(wide, recheck=all_of([*nested, *_inexact(kept, dialect, max_members)]))
-
-
-def _inexact(parts: tuple[Leaf | Or, ...], dialect: Dialect, max_members: int) -> list[Formula]:
-    leaves = [part for part in parts if isinstance(part, Literal | Check)]
-    return [part for part in leaves if not _push(part, dialect, max_members).exact]
+    inexact = [
+        part
+        for part in parts
+        if not isinstance(part, Literal | Check) or not _push(part, dialect, max_members).exact
+    ]
+    return replace(wide, recheck=all_of(inexact))
 
 
 def _push(leaf: Leaf, dialect: Dialect, max_members: int) -> Pushed:
