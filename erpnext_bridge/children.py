@@ -240,6 +240,9 @@ class ChildRows:
     def set(self, rows: Iterable[Any], *, bulk: bool = True, clear: bool = False) -> None:
         """Let the table have these rows in this order: rows that it has, new ones, or dicts of new ones."""
         arranged = [as_row(self.model, row, self.instance) for row in rows]
+        names = [row.name for row in arranged if row.name]
+        if len(set(names)) < len(names):
+            raise ValueError("A row cannot be in its table twice. Make a new one with its values.")
         self._edit(lambda edit: setattr(edit, "arranged", arranged))
 
     def _edit(self, change: Callable[[TableEdit], Any]) -> None:

@@ -238,7 +238,8 @@ class BaseDocument(models.Model, metaclass=DocumentBase):
 
     def as_read(self) -> Self:
         """Return the document as it was read, without what changed here since."""
-        instance = self.from_db(None, list(self._loaded), list(map(_frozen, self._loaded.values())))
+        known = [field.attname for field in self._meta.concrete_fields if field.attname in self._loaded]
+        instance = self.from_db(None, known, [_frozen(self._loaded[attname]) for attname in known])
         instance.erp_identity = self.erp_identity
         instance._loaded = dict(self._loaded)
         return instance

@@ -251,8 +251,14 @@ def _fields_of(refusal: RefusedError, message: str, form: Any) -> list[str]:
     if len(named) > 1:
         return [name for name in _labelled(message, form) if name in named] or named
     if not named and refusal.exc_type == "LinkValidationError":
-        return [name for name in form.fields if _is_link(form, name) and _is_told(form, name, message)]
-    return named
+        named = [name for name in form.fields if _is_link(form, name) and _is_told(form, name, message)]
+    return named or _beginning(message, form)
+
+
+def _beginning(message: str, form: Any) -> list[str]:
+    """Return the field with whose label a message begins: "Customer Type cannot be …" (frappe/model/base_document.py)."""
+    found = [name for name in form.fields if message.lower().startswith(f"{_label(form, name).lower()} ")]
+    return sorted(found, key=lambda name: len(_label(form, name)))[-1:]
 
 
 def _labelled(message: str, form: Any) -> list[str]:

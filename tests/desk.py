@@ -54,6 +54,11 @@ class SalesOrderAdmin(ErpModelAdmin):
     autocomplete_fields = ["customer"]
     inlines = [ItemInline]
 
+    def save_related(self, request, form, formsets, change):
+        if "fail" in request.GET:
+            raise RuntimeError("before anything was sent")
+        super().save_related(request, form, formsets, change)
+
 
 urlpatterns = [
     path("desk/", desk.urls),

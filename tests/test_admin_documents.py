@@ -13,7 +13,8 @@ from django.core import checks
 from django.urls import reverse
 
 from erpnext_bridge.identity import acting_as
-from tests.erp.models import Customer, Item, Lead, SalesOrder
+from tests.erp.models import Customer, Item, Lead, SalesOrder, SalesOrderItem
+from tests.orders import draft
 
 pytestmark = [pytest.mark.erpnext(15, 16, user="alice@example.com"), pytest.mark.urls("tests.desk")]
 
@@ -39,17 +40,7 @@ def bob(erp, erpnext_connect, django_user_model):
 @pytest.fixture
 def order(erp):
     """A draft with two rows."""
-    first, second = Item.objects.order_by("name")[:2]
-    made = SalesOrder.objects.create(
-        customer=Customer.objects.order_by("name")[0],
-        company=SalesOrder.objects.order_by("name")[0].company,
-        transaction_date=dt.date(2026, 1, 2),
-        delivery_date=dt.date(2026, 1, 9),
-        items=[
-            {"item_code": first.pk, "qty": 1, "rate": 10},
-            {"item_code": second.pk, "qty": 2, "rate": 10},
-        ],
-    )
+    made = draft(1, 2)
     erp.requests.clear()
     return made
 
@@ -273,6 +264,17 @@ def test_a_site_that_does_not_answer_loses_nothing_that_was_filled_in(erp, clien
     erp.trouble_clear()
     assert client.post(url, filled(answer)).status_code == 302
     assert erp.document("Sales Order", order.pk)["delivery_date"] == "2026-05-05"
+
+
+def test_a_page_that_fails_leaves_nothing_waiting(erp, client, order):
+    url = page("salesorder", "change", order.pk)
+    data = filled(client.get(url)) | {"items-0-qty": "9"}
+    with pytest.raises(RuntimeError):
+        client.post(url + "?fail=1", data)
+    row = SalesOrderItem.objects.filter(parent=order.pk).order_by("idx")[0]
+    row.qty = 5
+    row.save()
+    assert erp.document("Sales Order", order.pk)["items"][0]["qty"] == 5
 
 
 # What ERPNext allows

@@ -9,22 +9,14 @@ import pytest
 from django.db.models.signals import post_delete, post_save
 
 from erpnext_bridge.errors import Conflict, UnsupportedQuery, ValidationRefused
-from tests.erp.models import Customer, Item, Lead, SalesOrder, SalesOrderItem
+from tests.erp.models import Item, Lead, SalesOrder, SalesOrderItem
+from tests.orders import draft
 
 
 @pytest.fixture
 def order(erp):
     """A draft with three rows, read with them."""
-    items = list(Item.objects.order_by("name")[:3])
-    made = SalesOrder.objects.create(
-        customer=Customer.objects.order_by("name")[0],
-        company=SalesOrder.objects.order_by("name")[0].company,
-        transaction_date=dt.date(2026, 1, 2),
-        delivery_date=dt.date(2026, 1, 9),
-        items=[
-            {"item_code": item.pk, "qty": qty, "rate": Decimal(10)} for qty, item in enumerate(items, start=1)
-        ],
-    )
+    made = draft(1, 2, 3)
     read = SalesOrder.objects.get(pk=made.pk)
     erp.requests.clear()
     return read
@@ -198,6 +190,8 @@ def test_set_gives_the_table_these_rows_in_this_order(erp, order):
     assert [(row["idx"], row["qty"]) for row in rows] == [(1, 3.0), (2, 7.0), (3, 10.0)]
     assert [rows[0]["name"], rows[2]["name"]] == [third.pk, first.pk]
     assert [row.qty for row in order.items.all()] == [3.0, 7.0, 10.0]
+    with pytest.raises(ValueError, match="twice"):
+        order.items.set([first, first])
 
 
 @pytest.mark.parametrize(

@@ -379,6 +379,17 @@ def test_what_only_a_database_can_do_is_refused(erp, write):
     assert not erp.requests
 
 
+def test_a_document_can_be_told_as_it_was_read(erp):
+    lead = Lead.objects.create(first_name="Ada", company_name="Old")
+    read = Lead.objects.only("company_name").get(pk=lead.pk)
+    assert read.first_name == "Ada"
+    read.company_name = "New"
+    before = read.as_read()
+    assert (before.pk, before.first_name, before.company_name) == (lead.pk, "Ada", "Old")
+    assert before.get_deferred_fields() == read.get_deferred_fields()
+    assert before.changes() == {}
+
+
 # Whose rights
 
 

@@ -14,6 +14,7 @@ from erpnext_bridge.forms import DocumentForm, save_together
 from erpnext_bridge.identity import acting_as
 from erpnext_bridge.pagination import UncountedPaginator
 from tests.erp.models import Customer, Item, Lead, SalesOrder
+from tests.orders import draft
 from tests.shop import Items
 
 pytestmark = [pytest.mark.erpnext(15, 16, user="alice@example.com"), pytest.mark.urls("tests.shop")]
@@ -30,17 +31,7 @@ def erp(erpnext_site, erpnext_user, client):
 @pytest.fixture
 def order(erp):
     """A draft with two rows."""
-    first, second = Item.objects.order_by("name")[:2]
-    made = SalesOrder.objects.create(
-        customer=Customer.objects.order_by("name")[0],
-        company=SalesOrder.objects.order_by("name")[0].company,
-        transaction_date=dt.date(2026, 1, 2),
-        delivery_date=dt.date(2026, 1, 9),
-        items=[
-            {"item_code": first.pk, "qty": 1, "rate": 10},
-            {"item_code": second.pk, "qty": 2, "rate": 10},
-        ],
-    )
+    made = draft(1, 2)
     erp.requests.clear()
     return made
 
@@ -90,6 +81,11 @@ def test_what_erpnext_does_not_accept_is_shown_on_its_field(erp, client):
     assert "No such group" in errors(answer)["customer_group"][0]
     assert "No such group" in answer.content.decode()
     assert erp.document("Customer", "New Ltd") is None
+
+
+def test_a_value_that_is_no_choice_is_shown_on_its_field(erp, client):
+    data = {"customer_name": "New Ltd", "customer_type": "Nonsense", "customer_group": "Commercial"}
+    assert list(errors(client.post("/customers/new/", data))) == ["customer_type"]
 
 
 def test_a_missing_value_is_shown_on_its_field(erp):

@@ -7,8 +7,6 @@ about customers, to-dos and orders.
 
 from __future__ import annotations
 
-import datetime as dt
-
 import pytest
 from django import forms
 from django.core.exceptions import ValidationError
@@ -18,10 +16,9 @@ from django.forms import (
     modelform_factory,
     modelformset_factory,
 )
-from django.http import Http404, HttpResponse
+from django.http import Http404
 from django.shortcuts import get_list_or_404, get_object_or_404
 from django.test import RequestFactory
-from django.urls import path
 from django.views.generic import (
     ArchiveIndexView,
     CreateView,
@@ -34,7 +31,8 @@ from django.views.generic import (
 )
 
 from erpnext_bridge.identity import acting_as
-from tests.erp.models import Customer, Item, SalesOrder, SalesOrderItem, ToDo
+from tests.erp.models import Customer, SalesOrder, SalesOrderItem, ToDo
+from tests.orders import draft
 
 pytestmark = [pytest.mark.erpnext(15, 16, user="alice@example.com")]
 
@@ -156,14 +154,8 @@ def test_a_formset_edits_a_queryset(erp):
 
 
 def test_djangos_own_inline_formset_takes_rows(erp):
-    item = Item.objects.order_by("name")[0]
-    order = SalesOrder.objects.create(
-        customer=Customer.objects.order_by("name")[0],
-        company=SalesOrder.objects.order_by("name")[0].company,
-        transaction_date=dt.date(2026, 1, 2),
-        delivery_date=dt.date(2026, 1, 9),
-        items=[{"item_code": item.pk, "qty": 1, "rate": 10}],
-    )
+    order = draft(1)
+    item = order.items.all()[0].item_code
     formset_class = inlineformset_factory(
         SalesOrder, SalesOrderItem, fields=["item_code", "qty", "rate"], extra=1
     )
@@ -273,6 +265,3 @@ def test_views_by_date(erp):
     day = DayArchiveView.as_view(**dates, month_format="%m")
     context = get(day, year=newest.year, month=newest.month, day=newest.day)
     assert {each.transaction_date for each in context["object_list"]} == {newest}
-
-
-urlpatterns = [path("", lambda request: HttpResponse())]

@@ -66,6 +66,10 @@ class _Refused(Exception):
         self.formsets = formsets
 
 
+class _Abandoned(Exception):
+    """Ends an edit without sending it."""
+
+
 class LinkSelect(AutocompleteSelect):
     """A link with autocomplete; the chosen document is not read where its name is all that is shown."""
 
@@ -211,7 +215,7 @@ class ErpModelAdmin(_ErpOptions, ModelAdmin):
                 request.__dict__["_erpnext_refused"] = refused
                 return super().changeform_view(request, object_id, form_url, extra_context)
             finally:
-                request.__dict__.pop("_erpnext_writing", None)
+                _abandon(request.__dict__.pop("_erpnext_writing", None))
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
         with self._connected(request):
@@ -381,6 +385,12 @@ class ErpModelAdmin(_ErpOptions, ModelAdmin):
 
     def _count(self, request: HttpRequest, count: int, done: str) -> None:
         self.message_user(request, f"{count} {model_ngettext(self.opts, count)} {done}.", messages.SUCCESS)
+
+
+def _abandon(stack: ExitStack | None) -> None:
+    """Drop what was to be written when save_related() was not reached: nothing may wait for a page that is over."""
+    if stack is not None:
+        stack.__exit__(_Abandoned, _Abandoned(), None)
 
 
 def _is_open(obj: Any) -> bool:
