@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import random
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
+
+from django.db.models import F, Q
 
 from erpnext_bridge import values
 from erpnext_bridge.sandbox import Sandbox, User, World
@@ -158,3 +161,87 @@ def plain(found: Any) -> Any:
     if isinstance(found, list | tuple):
         return tuple(map(plain, found))
     return found.pk if hasattr(found, "pk") else found
+
+
+# Random conditions
+
+_POOLS: dict[str, list[Any]] = {
+    "number": twins.NUMBERS,
+    "title": twins.TEXTS,
+    "code": twins.TEXTS,
+    "flag": [True, False],
+    "day": twins.DAYS,
+    "due": twins.DAYS,
+    "since": twins.DAYS,
+    "moment": twins.MOMENTS,
+    "amount": twins.AMOUNTS,
+    "group": ["G0", "G1", "nobody"],
+    "item": ["G0", "G1"],
+    "start": TIMES,
+    "qty": [0, 1, 2.5, 10],
+    "note": ["", "x", "long note"],
+    "rate": [0, Decimal("1.25")],
+    "label": ["", "red", "blue", "50% off"],
+    "rank": [-2, 0, 1, 3],
+}
+_COLUMNS = {
+    "": ("number", "title", "code", "flag", "day", "moment", "amount", "group", "start", "due"),
+    "group__": ("label", "rank", "since"),
+    "group__above__": ("label", "rank", "since"),
+    "rows__": ("qty", "note", "rate", "item"),
+    "rows__item__": ("label", "rank", "since"),
+}
+_TEXTS = ("title", "code", "note", "label")
+_DATES = ("day", "due", "since", "moment")
+
+
+def random_q(rng: random.Random, depth: int = 2) -> Q:
+    """Return a condition of nested AND, OR, XOR and NOT, over links and child rows."""
+    if depth == 0 or rng.random() < 0.25:
+        q = _condition(rng)
+    else:
+        q, other = random_q(rng, depth - 1), random_q(rng, depth - 1)
+        join = rng.choice("&&||^")
+        q = q & other if join == "&" else q | other if join == "|" else q ^ other
+    return ~q if rng.random() < 0.25 else q
+
+
+def _condition(rng: random.Random) -> Q:
+    path = rng.choice(["", "", "", *_COLUMNS])
+    column = rng.choice(_COLUMNS[path])
+    pool, field = _POOLS[column], path + column
+    kind = rng.choice(_kinds(path, column))
+    values: dict[str, Callable[[], Any]] = {
+        "isnull": lambda: rng.random() < 0.5,
+        "in": lambda: rng.sample(pool, rng.randint(0, len(pool[:3]))),
+        "range": lambda: tuple(sorted(rng.choices(pool, k=2))),
+        "year": lambda: rng.choice([1999, 2024, 2025]),
+        "month": lambda: rng.choice([2, 3, 7, 12]),
+        "week_day": lambda: rng.choice([5, 6]),
+    }
+    if kind == "f":
+        return Q(
+            **{f"{field}__{rng.choice(['gt', 'lte', 'exact'])}": F(rng.choice(["number", "group__rank"]))}
+        )
+    if kind in ("icontains", "contains", "startswith", "regex"):
+        text = rng.choice(pool)[:2]
+        return Q(**{f"{field}__{kind}": re.escape(text) if kind == "regex" else text})
+    return Q(**{f"{field}__{kind}": values.get(kind, lambda: rng.choice(pool))()})
+
+
+def _kinds(path: str, column: str) -> list[str]:
+    kinds = ["exact", "in", "isnull"]
+    if column in _TEXTS:
+        return [*kinds, "icontains", "contains", "startswith", "regex"]
+    if column in ("flag", "group", "item"):
+        return kinds
+    kinds += ["gt", "lte", "range", *(("year", "month", "week_day") if column in _DATES else ())]
+    return [*kinds, "f"] if column in ("number", "rank") and not path.startswith("rows") else kinds
+
+
+def random_orders(side: Side, rng: random.Random) -> Any:
+    """Return orders that pass one or two random conditions."""
+    orders = side.orders()
+    for _ in range(rng.randint(1, 2)):
+        orders = getattr(orders, rng.choice(["filter", "exclude"]))(random_q(rng))
+    return orders

@@ -10,6 +10,7 @@ from django.db.models import Avg, Case, Count, Exists, F, Max, Min, OuterRef, Q,
 from django.db.models.functions import Coalesce, Concat, ExtractMonth, Length, Lower, TruncMonth, Upper
 from django.utils import timezone
 
+from erpnext_bridge.errors import UnsupportedQuery
 from tests import related_twins
 
 DAY = dt.date(2024, 3, 1)
@@ -302,3 +303,25 @@ def test_parts_of_moments_are_those_of_the_current_time_zone(erp, zone):
     }
     with timezone.override(zone):
         assert not (found := differences(parts)), "\n".join(found)
+
+
+def test_random_conditions_find_what_the_database_finds(erp, version, settings):
+    settings.ERPNEXT_BRIDGE |= {"MAX_MEMBERS": 7, "MAX_BRANCHES": 4}
+    refused = 0
+    for number in range(30):
+        pair = [
+            related_twins.random_orders(side, random.Random(f"{version} {number}"))
+            for side in (related_twins.DATABASE, related_twins.ERPNEXT)
+        ]
+        database, erpnext = pair
+        expected = set(database.values_list("pk", flat=True))
+        try:
+            found = list(erpnext.order_by("-name").values_list("pk", flat=True))
+        except UnsupportedQuery:
+            refused += 1
+            continue
+        assert found == sorted(expected, reverse=True), f"{number}: {database.query.where}"
+        assert erpnext.count() == len(expected), number
+        grouped = erpnext.values("number").annotate(n=Count("pk"), s=Sum("amount"))
+        assert sum(row["n"] for row in grouped) == len(expected), number
+    assert refused <= 2

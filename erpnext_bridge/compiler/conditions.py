@@ -58,12 +58,14 @@ class Conditions:
         found = self._node(node, negated=False)
         if _has_xor(node):
             # Beside an XOR, Django leaves joins inner that an OR would have made outer ones (`JoinPromoter`).
-            self._expected += [each for col in cols_of(node) for each in self.scope.inner_links(col.alias)]
+            self._expected += [each for col in cols_of(node) for each in self.scope.inner_joins(col.alias)]
         there = [part for alias in dict.fromkeys(self._expected) for part in self._is_there(alias)]
         return all_of([found, *there])
 
     def _is_there(self, alias: str) -> list[Formula]:
-        """Return "this link leads to a document", as an inner join has it: the link is set, and not to nothing."""
+        """Return what an inner join asks: that there is a row, or that the link is set, and not to nothing."""
+        if not self.scope.is_link(alias):
+            return [lookups.not_null(lookups.NAME, "name", self._named(alias))]
         link, parent = self.scope.join(alias).join_field, self.scope.parent(alias)
         column = Column("name", self.scope.links(alias))
         anchor = self._named(self.scope.anchor(alias))
@@ -195,7 +197,7 @@ class Conditions:
                 "Query the rows, and reach the document through their link to it."
             )
         found = Terms(self.scope, anchor).condition(node)
-        self._expected += [each for col in cols for each in self.scope.inner_links(col.alias)]
+        self._expected += [each for col in cols for each in self.scope.inner_joins(col.alias)]
         alias = "" if anchor == self.scope.root else anchor
         check = Check(found.text, found.columns, found.judge, frozenset({not negated}), alias)
         return all_of([*self._implied(node, negated=negated), check])

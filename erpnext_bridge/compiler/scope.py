@@ -66,9 +66,9 @@ class Scope:
         field = self.join(alias).join_field
         return (*self.links(self.parent(alias)), Link(field.column, field.related_model.doctype))
 
-    def inner_links(self, alias: str) -> Iterator[str]:
-        """Yield the aliases of links from the anchor to this one that Django joins so that a row must be there."""
-        while alias != self.root and self.is_link(alias):
+    def inner_joins(self, alias: str) -> Iterator[str]:
+        """Yield the aliases up to this one that Django joins so that a row must be there."""
+        while alias != self.root:
             if self.join(alias).join_type == INNER:
                 yield alias
             alias = self.parent(alias)
