@@ -15,7 +15,7 @@ from typing import Any
 from erpnext_bridge.client import FrappeClient
 from erpnext_bridge.doctypes import DocType, read_doctypes
 from erpnext_bridge.documents import doctype_of_class
-from erpnext_bridge.errors import DocumentDoesNotExist, PermissionRefused
+from erpnext_bridge.inspecting import UNREADABLE
 from erpnext_bridge.modelling import ROW_COLUMNS, FieldSpec, LinkTo, Modelling, ModelSpec
 from erpnext_bridge.source import Call, flat
 
@@ -88,8 +88,7 @@ def _read(client: FrappeClient, names: list[str]) -> tuple[dict[str, DocType], l
             continue
         try:
             known |= {each.name: each for each in read_doctypes(client.doctype(name))}
-        except (DocumentDoesNotExist, PermissionRefused):
-            # Frappe 16 answers 403 about what it does not have.
+        except UNREADABLE:
             gone.append(name)
     return known, gone
 

@@ -14,9 +14,15 @@ from django.utils.text import camel_case_to_spaces
 
 from erpnext_bridge.client import FrappeClient
 from erpnext_bridge.doctypes import DocType, read_doctypes
-from erpnext_bridge.errors import DocumentDoesNotExist, PermissionRefused
+from erpnext_bridge.errors import DocumentDoesNotExist, PermissionRefused, ValidationRefused
 from erpnext_bridge.modelling import FieldSpec, LinkTo, Modelling, ModelSpec
 from erpnext_bridge.source import STEP, WIDTH, Call, Name, docstring, statement
+
+UNREADABLE = (DocumentDoesNotExist, PermissionRefused, ValidationRefused)
+"""
+What a site answers about a DocType of an app that is gone: 404, on Frappe 16 also 403, and 417 about one that links to such
+a DocType (frappe/desk/form/meta.py).
+"""
 
 
 def read(
@@ -35,8 +41,7 @@ def read(
         for name in sorted({target for each in known.values() for target in each.linked} - wanted):
             try:
                 found = read_doctypes(client.doctype(name))
-            except (DocumentDoesNotExist, PermissionRefused):
-                # Links to DocTypes of an app that is gone stay behind; Frappe 16 answers 403 about what it does not have.
+            except UNREADABLE:
                 unread.append(name)
                 continue
             known |= {each.name: each for each in found if each.name not in known}
