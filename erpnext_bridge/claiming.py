@@ -213,12 +213,14 @@ def _companions(write: DocumentWrite, now: datetime) -> list[DocumentWrite]:
     """Return what is created by the same request: all of a request whose answer was lost, or what is due."""
     if write.doctype == "File":
         return []
-    others = DocumentWrite.objects.exclude(pk=write.pk).select_related("user").filter(state__in=WAITING)
+    others = DocumentWrite.objects.exclude(pk=write.pk).select_related("user")
     if write.outcome_unknown:
-        return list(others.filter(batch=write.batch, outcome_unknown=True)) if write.batch else []
+        batch = others.filter(batch=write.batch, outcome_unknown=True, state__in=WAITING)
+        return list(batch) if write.batch else []
     size = min(get_settings().write_batch, MAX_DOCUMENTS, pace.documents(write.lane)) - 1
     due = others.filter(lane=write.lane, next_attempt_at__lte=now, outcome_unknown=False, document_name="")
-    return list(due.order_by("-priority", "created_at")[:size]) if size > 0 else []
+    found = due.order_by("-priority", "created_at")[:size] if size > 0 else ()
+    return [each for each in found if each.state in WAITING]
 
 
 class _Pace:
@@ -260,38 +262,37 @@ def upcoming(site: str | None = None, count: int = LOOKED_AT) -> list[Any]:
     """
     now = timezone.now()
     closed = gate.closed_sites(now)
+    sites = [each for each in ([site] if site is not None else get_settings().sites) if each not in closed]
     found: list[Any] = []
     for priority in sorted(Priority.values, reverse=True):
-        due = DocumentWrite.objects.due(now).filter(priority=priority)
-        due = due.filter(site=site) if site is not None else due
-        due = due.exclude(site__in=closed) if closed else due
-        found += _free(due)
+        for alias in sites:
+            found += _free(DocumentWrite.objects.ready(now).filter(site=alias, priority=priority))
         if len(found) >= count:
             break
     return found[:count]
 
 
-def _free(due: DocumentWriteQuerySet) -> list[Any]:
-    rows = list(due.order_by("next_attempt_at").values_list("pk", "lane")[:LOOKED_AT])
-    seen = _busy({lane for _, lane in rows if lane})
+def _free(ready: DocumentWriteQuerySet) -> list[Any]:
+    rows = list(ready.order_by("next_attempt_at").values_list("pk", "lane", "state")[:LOOKED_AT])
+    seen = _busy({lane for _, lane, _ in rows if lane})
     found = []
-    for pk, lane in rows:
-        if lane not in seen:
+    for pk, lane, state in rows:
+        if lane not in seen and state in WAITING:
             found.append(pk)
             seen |= {lane} - {""}
     if len(rows) == LOOKED_AT and len(found) < LOOKED_AT // 2:
-        found += [pk for pk in _one_of_each_lane(due) if pk not in found]
+        found += [pk for pk in _one_of_each_lane(ready) if pk not in found]
     return found
 
 
-def _one_of_each_lane(due: DocumentWriteQuerySet) -> Iterator[Any]:
+def _one_of_each_lane(ready: DocumentWriteQuerySet) -> Iterator[Any]:
     """Yield a write of each free lane, and some of those that have none: found by leaps through an index."""
     yield from (
-        due.filter(lane="").order_by("-priority", "created_at").values_list("pk", flat=True)[:LOOKED_AT]
+        ready.filter(lane="").order_by("-priority", "created_at").values_list("pk", flat=True)[:LOOKED_AT]
     )
     lane = ""
     for _ in range(LANES):
-        row = due.filter(lane__gt=lane).order_by("lane").values_list("pk", "lane").first()
+        row = ready.filter(lane__gt=lane).order_by("lane").values_list("pk", "lane").first()
         if row is None:
             return
         pk, lane = row

@@ -152,7 +152,7 @@ FATE = "DependencyFailed"
 
 
 def _waiting() -> DocumentWriteQuerySet:
-    return _writes().filter(state=State.PENDING, next_attempt_at=None)
+    return _writes().filter(waits_since__isnull=False)
 
 
 def _writes() -> DocumentWriteQuerySet:

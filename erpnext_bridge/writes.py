@@ -24,6 +24,7 @@ from erpnext_bridge.delivery import drain, perform, perform_next
 from erpnext_bridge.identity import Identity
 from erpnext_bridge.models.write import (
     IN_THE_WAY,
+    WAITING,
     Action,
     DocumentWrite,
     OnConflict,
@@ -250,7 +251,7 @@ class _Promise:
         self._place(write)
         write.payload = self.payload
         if self.after or write.follows_id:
-            write.next_attempt_at = None
+            write.next_attempt_at, write.waits_since = None, write.created_at
         return write
 
     def _take_references(self) -> None:
@@ -456,10 +457,10 @@ def sweep(now: datetime | None = None) -> list[DocumentWrite]:
         _recover(write, now)
     release_all()
     again = now - timedelta(seconds=get_settings().write_lease)
-    due = DocumentWrite.objects.due(now - GRACE)
+    ready = DocumentWrite.objects.ready(now - GRACE)
     if closed := gate.closed_sites(now):
-        due = due.exclude(site__in=closed)
-    oldest = due.order_by("next_attempt_at")[:SWEEP_LIMIT]
+        ready = ready.exclude(site__in=closed)
+    oldest = [write for write in ready.order_by("next_attempt_at")[:SWEEP_LIMIT] if write.state in WAITING]
     # Asked again and again while no worker is there, they would fill the broker.
     found = [write for write in oldest if write.nudged_at is None or write.nudged_at <= again]
     DocumentWrite.objects.filter(pk__in=[write.pk for write in found]).update(nudged_at=now)

@@ -110,6 +110,10 @@ class DocumentWriteQuerySet(models.QuerySet["DocumentWrite"]):
         """Narrow to the writes that may be delivered now."""
         return self.filter(state__in=WAITING, next_attempt_at__lte=now or timezone.now())
 
+    def ready(self, now: datetime | None = None) -> DocumentWriteQuerySet:
+        """Narrow to the writes whose time has come: as `due`, by one index alone, for only those that wait have a time."""
+        return self.filter(next_attempt_at__lte=now or timezone.now())
+
     def crashed(self, now: datetime | None = None) -> DocumentWriteQuerySet:
         """Narrow to the writes whose delivery was not heard of until its lease ended."""
         return self.filter(state=State.SENDING, lease_expires_at__lte=now or timezone.now())
@@ -210,6 +214,12 @@ class DocumentWrite(Promised, models.Model):
     state = models.CharField(max_length=10, choices=State.choices, default=State.PENDING)
     attempts = models.PositiveIntegerField(default=0, help_text="Deliveries since it was queued or retried.")
     next_attempt_at = models.DateTimeField(default=timezone.now, null=True, blank=True)
+    waits_since = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="Of a pending write that is not due: it waits for another one.",
+    )
     nudged_at = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="When the sweep last asked a worker to deliver it."
     )
@@ -243,6 +253,11 @@ class DocumentWrite(Promised, models.Model):
                 fields=["next_attempt_at"],
                 condition=Q(next_attempt_at__isnull=False),
                 name="erpnext_bridge_write_due",
+            ),
+            models.Index(
+                fields=["waits_since"],
+                condition=Q(waits_since__isnull=False),
+                name="erpnext_bridge_write_waits",
             ),
             models.Index(
                 fields=["lane", "-priority", "created_at"],
@@ -353,7 +368,12 @@ class DocumentWrite(Promised, models.Model):
         One conditional UPDATE decides between everybody who would change it at the same time: the row must be
         in one of the allowed states and under the lease, or none, that this instance has seen.
         """
-        changes |= {"history": self.history, "updated_at": timezone.now()}
+        now = timezone.now()
+        changes |= {"history": self.history, "updated_at": now}
+        if {"state", "next_attempt_at"} & changes.keys():
+            state = changes.get("state", self.state)
+            is_due = changes.get("next_attempt_at", self.next_attempt_at) is not None
+            changes["waits_since"] = now if state == State.PENDING and not is_due else None
         rows = DocumentWrite.objects.filter(
             *conditions, pk=self.pk, state__in=list(allowed), lease_token=self.lease_token
         )
