@@ -36,7 +36,8 @@ def test_any_doctype_is_at_hand(erpnext_site, capsys):
 @pytest.mark.django_db
 def test_a_user_sees_what_they_may(erpnext_site, django_user_model, capsys):
     connect(django_user_model.objects.create_user("bob"), "bob@example.com")
-    run("print({each.territory_id for each in Customer.objects.all()})", user="bob")
+    told = run("print({each.territory_id for each in Customer.objects.all()})", user="bob")
+    assert told == "Acting as user 'bob' at site 'default'.\n"
     assert capsys.readouterr().out == "{'North'}\n"
 
 

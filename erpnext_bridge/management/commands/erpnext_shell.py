@@ -36,6 +36,7 @@ class Command(shell.Command):
         if identity is None:
             self.stderr.write("Nobody acts: name a user with --user, or the service account with --service.")
         else:
-            self.stderr.write(f"Acting as {identity}.")
+            who = f"user {options['user']!r} at site {identity.site!r}" if options["user"] else identity
+            self.stderr.write(f"Acting as {who}.")
         with acting_as(identity) if identity is not None else nullcontext():
             super().handle(**options)
