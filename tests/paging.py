@@ -267,7 +267,8 @@ def main(seconds: float, amount: int = 5000) -> int:
             figures = walk_while_writing(
                 paged.objects.as_service(), stay, writes, lambda _, end=end: time.monotonic() > end
             )
-        print(f"{title}: {figures}", *figures.lost[:5], *figures.repeated[:5], sep="\n  ", flush=True)
+            # Before the documents are removed again, which takes a real site its time.
+            print(f"{title}: {figures}", *figures.lost[:5], *figures.repeated[:5], sep="\n  ", flush=True)
         told.append(f"{title}: {figures}")
         failed = failed or bool(figures.lost or figures.repeated)
     print(f"paging: {'; '.join(told)}")

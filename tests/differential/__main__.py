@@ -26,7 +26,7 @@ from tests.differential.running import Result, run  # noqa: E402
 
 WORLD = 200
 """Cases in one world at a sandbox; making DocTypes at a real site takes longer, so there it has more."""
-REAL_WORLD = 1000
+REAL_WORLD = 250
 
 
 def shares(total: int, size: int) -> list[int]:
