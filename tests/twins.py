@@ -1,8 +1,7 @@
 """
-The same rows in the database and at ERPNext, and random conditions on them: the two must agree.
+A DocType, and rows of it for the database and for ERPNext: `related_twins.py` builds on them.
 
-Texts differ from one another by more than case, accents and trailing blanks, and random comparisons of their order
-use first letters that SQLite's byte order and a site's collation sort alike.
+Texts differ from one another by more than case, accents and trailing blanks, which SQLite's own collation minds.
 """
 
 from __future__ import annotations
@@ -11,10 +10,7 @@ import datetime as dt
 import random
 from decimal import Decimal
 
-from django.db.models import Q
-
-from erpnext_bridge import values
-from tests.erp.models import Twin, TwinDocument
+from tests.erp.models import Twin
 
 DOCTYPE = {
     "name": "Bridge Twin",
@@ -82,92 +78,3 @@ def make_rows(rng: random.Random, count: int) -> list[Twin]:
         )
         for number in range(count)
     ]
-
-
-def wire_row(row: Twin, zone) -> dict[str, object]:
-    """Return the row's columns as Frappe stores them, NULLs included."""
-    fields = [Twin._meta.get_field(name) for name in COLUMNS]
-    return {"name": row.name} | {
-        field.name: values.to_wire(field, getattr(row, field.name), zone) for field in fields
-    }
-
-
-TEXT_TESTS = (
-    "exact",
-    "iexact",
-    "icontains",
-    "istartswith",
-    "iendswith",
-    "contains",
-    "startswith",
-    "endswith",
-)
-ORDER_TESTS = ("gt", "gte", "lt", "lte")
-
-
-def random_condition(rng: random.Random) -> Q:
-    """Return a condition on one column."""
-    column = rng.choice(COLUMNS)
-    if column in ("title", "code"):
-        return _text_condition(rng, column)
-    pool = {"number": NUMBERS, "amount": AMOUNTS, "flag": [True, False], "day": DAYS, "moment": MOMENTS}[
-        column
-    ]
-    kind = rng.choice(["exact", "in", "range", "isnull", *ORDER_TESTS])
-    if kind == "isnull":
-        return Q(**{f"{column}__isnull": rng.random() < 0.5})
-    if kind == "in":
-        return Q(**{f"{column}__in": rng.sample(pool, rng.randint(0, 2))})
-    if kind == "range":
-        return Q(**{f"{column}__range": tuple(sorted(rng.choices(pool, k=2)))})
-    return Q(**{f"{column}__{kind}": rng.choice(pool)})
-
-
-def _text_condition(rng: random.Random, column: str) -> Q:
-    kind = rng.choice(["isnull", "in", "order", *TEXT_TESTS])
-    if kind == "isnull":
-        return Q(**{f"{column}__isnull": rng.random() < 0.5})
-    if kind == "in":
-        return Q(**{f"{column}__in": rng.sample(TEXTS, rng.randint(0, 3))})
-    if kind == "order":
-        return Q(**{f"{column}__{rng.choice(ORDER_TESTS)}": rng.choice(["", "c", "n", "v"])})
-    text = rng.choice(TEXTS)
-    if kind not in ("exact", "iexact") and text:
-        start = rng.randrange(len(text))
-        text = text[start : start + rng.randint(1, 4)]
-    return Q(**{f"{column}__{kind}": text})
-
-
-def random_q(rng: random.Random, depth: int = 2) -> Q:
-    """Return a condition of nested AND, OR, XOR and NOT."""
-    if depth == 0 or rng.random() < 0.3:
-        q = random_condition(rng)
-    else:
-        q, other = random_q(rng, depth - 1), random_q(rng, depth - 1)
-        join = rng.choice("&&||^")
-        q = q & other if join == "&" else q | other if join == "|" else q ^ other
-    return ~q if rng.random() < 0.3 else q
-
-
-def random_pair(rng: random.Random, documents):
-    """Return a queryset of the database and the same one of `documents`."""
-    pair = [Twin.objects.all(), documents]
-    for _ in range(rng.randint(1, 2)):
-        q, method = random_q(rng), rng.choice(["filter", "exclude"])
-        pair = [getattr(queryset, method)(q) for queryset in pair]
-    ordering = rng.choice(
-        [("name",), ("-name",), ("number", "name"), ("-amount", "-name"), ("flag", "-number", "name")]
-    )
-    pair = [queryset.order_by(*ordering) for queryset in pair]
-    if rng.random() < 0.3:
-        start, length = rng.randint(0, 5), rng.randint(1, 10)
-        pair = [queryset[start : start + length] for queryset in pair]
-    return pair
-
-
-def snapshot(row) -> tuple[object, ...]:
-    return (row.pk, *(getattr(row, name) for name in COLUMNS))
-
-
-def documents():
-    return TwinDocument.objects.as_service()

@@ -87,10 +87,6 @@ class Twin(TwinColumns):
     name = models.CharField(max_length=140, primary_key=True)
 
 
-class TwinDocument(Document, TwinColumns, doctype="Bridge Twin"):
-    pass
-
-
 class GroupColumns(models.Model):
     label = models.CharField(max_length=140, null=True)  # noqa: DJ001 - NULL and "" differ here
     rank = models.IntegerField(default=0)
