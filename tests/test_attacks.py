@@ -351,24 +351,23 @@ def test_attack_sid_cookie_planted_by_a_site(connection, connect, django_user_mo
 # Answers that are too much
 
 
-def hostile_answers():
-    bomb = gzip.compress(b"[" + b" " * (200 << 20) + b"]")
-    json_type = ("Content-Type", "application/json")
-    return {
-        "endless": Reply(200, [json_type], b"x" * (65 << 20)),
-        "gzip bomb": Reply(200, [json_type, ("Content-Encoding", "gzip")], bomb),
-        "longer than it says": Reply(200, [json_type], b"{}", length=10 << 30),
-        "huge error page": Reply(500, [("Content-Type", "text/html")], b"<p>" * (5 << 20)),
-        "drip": Reply(200, [json_type], b'{"message": "a"}' * 500, drip=0.05),
-        "drip in the headers": Reply(200, [json_type], b"{}" * 500, drip=0.05, drip_headers=True),
-        "silence": Reply(hang=True),
-    }
+JSON, HTML = ("Content-Type", "application/json"), ("Content-Type", "text/html")
+
+HOSTILE = {
+    "endless": lambda: Reply(200, [JSON], b"x" * (65 << 20)),
+    "gzip bomb": lambda: Reply(200, [JSON, ("Content-Encoding", "gzip")], gzip.compress(b" " * (100 << 20))),
+    "longer than it says": lambda: Reply(200, [JSON], b"{}", length=10 << 30),
+    "huge error page": lambda: Reply(500, [HTML], b"<p>" * (5 << 20)),
+    "drip": lambda: Reply(200, [JSON], b'{"message": "a"}' * 500, drip=0.05),
+    "drip in the headers": lambda: Reply(200, [JSON], b"{}" * 500, drip=0.05, drip_headers=True),
+    "silence": lambda: Reply(hang=True),
+}
 
 
-@pytest.mark.parametrize("kind", list(hostile_answers()))
+@pytest.mark.parametrize("kind", list(HOSTILE))
 def test_attack_oversized_and_slow_answers(kind):
     with WireServer() as evil:
-        evil.reply = hostile_answers()[kind]
+        evil.reply = HOSTILE[kind]()
         client = FrappeClient(evil.url, timeout=Timeouts(0.5, 0.5, 1.0))
         with pytest.raises(errors.ERPNextBridgeError) as ended:
             client.logged_user()
@@ -381,7 +380,7 @@ def test_attack_oversized_and_slow_answers_to_a_callback(ours, alice, settings, 
     settings.ERPNEXT_BRIDGE["TIMEOUT"] = (0.5, 0.5)
     with WireServer() as evil:
         settings.ERPNEXT_BRIDGE["SITES"]["default"]["URL"] = evil.url
-        evil.reply = hostile_answers()[kind]
+        evil.reply = HOSTILE[kind]()
         answer = ours.get(back)
     assert answer.status_code in (502, 503)
     assert len(answer.content) < 10_000

@@ -189,6 +189,16 @@ def test_a_401_leads_to_one_refresh_and_no_more(connection, site, erpnext):
         assert sum(seen.target.endswith("get_token") for seen in wire.seen) == 1
 
 
+@pytest.mark.parametrize("skew", [-7200, 7200])
+def test_a_site_whose_clock_is_wrong_is_refreshed_by_ours(connection, site, skew):
+    site.clock_skew = skew
+    now = refreshing.refresh(connection, get_site())
+    assert timedelta(minutes=59) < now.expires_at - timezone.now() < timedelta(minutes=61)
+    site.requests.clear()
+    assert open_site(connection.identity).client.logged_user() == "alice@example.com"
+    assert "get_token" not in asked(site)
+
+
 # Superseded pairs
 
 
