@@ -269,11 +269,20 @@ class Creation:
             ) from refusal
 
     def _others_left_out(self, writes: Writes, batch: UUID, names: list[str]) -> list[str]:
-        """Leave out what other writes are known to have created."""
+        """Leave out what other writes are known to have created since these were queued, and nobody has deleted."""
         first = writes[0]
-        others = DocumentWrite.objects.filter(
-            site=first.site, doctype=first.doctype, action=Action.CREATE, document_name__in=names
-        ).exclude(batch=batch)
+        of_names = DocumentWrite.objects.filter(
+            site=first.site, doctype=first.doctype, document_name__in=names
+        )
+        # Deleting the newest document of a series gives its name back (frappe/model/naming.py,
+        # revert_series_if_last): one of these documents may have it by now.
+        deleted = of_names.filter(action=Action.DELETE, attempts__gt=0).values("document_name")
+        others = (
+            of_names.filter(action=Action.CREATE)
+            .exclude(batch=batch)
+            .exclude(finished_at__lt=min(write.created_at for write in writes))
+            .exclude(document_name__in=deleted)
+        )
         known = set(others.values_list("document_name", flat=True))
         return [name for name in names if name not in known]
 

@@ -143,7 +143,7 @@ def _send(delivery: Delivery, write: DocumentWrite) -> Outcome:
     try:
         access = _open(delivery)
         payload = decode(write.payload, lambda: access.facts.time_zone)
-        order = Order(write, access.client, payload, lambda: access.facts.time_zone, delivery.check)
+        order = Order(write, access.client, payload, delivery.check)
         begun = True
         return Outcome(State.DONE, answer=send(order))
     except LeaseLost:

@@ -7,25 +7,27 @@ is looked at first. Only a method that was called leaves nothing to look at.
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from enum import Enum
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from erpnext_bridge.client import FrappeClient, Payload
 from erpnext_bridge.collation import equal
-from erpnext_bridge.errors import AuthenticationRefused, Conflict, DocumentDoesNotExist, RefusedError
+from erpnext_bridge.errors import (
+    AuthenticationRefused,
+    Conflict,
+    DocumentDoesNotExist,
+    PermissionRefused,
+    RefusedError,
+)
 from erpnext_bridge.models.write import Action, DocumentWrite, OnConflict
 from erpnext_bridge.outcomes import OutcomeUnknown
 from erpnext_bridge.values import canonical
 
 KEPT = ("name", "modified", "docstatus", "result")
 """What is kept of an answered document; all else can be read again, by those who may."""
-
-CLOCKS_APART = dt.timedelta(minutes=1)
 
 
 class Verdict(Enum):
@@ -44,8 +46,6 @@ class Order:
     client: FrappeClient
     payload: Payload
     """Its fields as Frappe takes them."""
-    zone: Callable[[], ZoneInfo]
-    """The zone that the site's times are in."""
     check: Callable[[], None]
     """Raises LeaseLost when somebody else has taken the write over; called before each request that changes something."""
 
@@ -186,12 +186,28 @@ def _cancel(order: Order) -> Payload:
 
 
 def _delete(order: Order) -> None:
-    base = order.write.base_modified
-    # Frappe's DELETE knows no `modified`.
-    if base and (found := order.client.read(*_key(order))).get("modified") != base:
-        views = views_of(order.write, {}, found)
-        raise Conflict("The document was changed after it was read, so it was not deleted.", document=views)
+    try:
+        found = order.client.read(*_key(order))
+    except PermissionRefused:
+        # Who may delete need not be one who may read.
+        if order.write.base_modified:
+            raise
+    else:
+        # Frappe's DELETE knows no `modified`.
+        if order.write.base_modified not in ("", str(found.get("modified"))):
+            raise Conflict(
+                "The document was changed after it was read, so it was not deleted.", document=found
+            )
+        _keep_creation(order.write, str(found["creation"]))
+    order.check()
     order.client.delete(*_key(order))
+
+
+def _keep_creation(write: DocumentWrite, creation: str) -> None:
+    """Save which document is about to be deleted: its name may be that of another one afterwards."""
+    write.base_values = {**write.base_values, "creation": creation}
+    held = DocumentWrite.objects.filter(pk=write.pk, lease_token=write.lease_token)
+    held.update(base_values=write.base_values)
 
 
 def _call(order: Order) -> Payload:
@@ -233,9 +249,8 @@ def _judge_delete(order: Order, found: Payload | None) -> Verdict:
         return Verdict.DONE
     # Deleting the newest document of a series gives its number back (frappe/model/naming.py,
     # revert_series_if_last): by now, the name may be that of another document.
-    created = dt.datetime.fromisoformat(str(found["creation"])).replace(tzinfo=order.zone())
-    is_another = created > order.write.created_at + CLOCKS_APART
-    return Verdict.DONE if is_another else Verdict.OPEN
+    creation = order.write.base_values.get("creation")
+    return Verdict.OPEN if creation in (None, str(found["creation"])) else Verdict.DONE
 
 
 Judge = Callable[[Order, Payload | None], Verdict]

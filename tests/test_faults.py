@@ -85,7 +85,7 @@ def test_the_same_seed_plans_the_same_and_leaves_nothing_out():
 @pytest.mark.service
 @pytest.mark.parametrize(
     ("version", "strategy", "broker"),
-    [("15", "marker", "redis"), ("16", "marker", "rabbitmq")],
+    [("15", "marker", "redis"), ("16", "key", "rabbitmq")],
 )
 def test_a_small_storm_loses_and_doubles_nothing(version, strategy, broker):
     """`make faults` does the same with thousands."""
