@@ -14,7 +14,7 @@ from typing import Any
 
 from erpnext_bridge.client import MAX_INSERT_MANY, FrappeClient
 from erpnext_bridge.credentials import ApiKey
-from erpnext_bridge.errors import DocumentDoesNotExist, ValidationRefused
+from erpnext_bridge.errors import DocumentDoesNotExist, TransientError, ValidationRefused
 from erpnext_bridge.sandbox import User, World
 
 PERMISSION = dict.fromkeys(("read", "write", "create", "delete", "report"), 1)
@@ -100,7 +100,11 @@ class OwnDocTypes:
         return [row["name"] for row in self.client.list(doctype, fields=["name"], order_by="name asc")]
 
     def remove(self) -> None:
-        """Delete the documents, then the DocTypes: a DocType's table outlives it, and would keep its rows."""
+        """
+        Delete the documents, then the DocTypes: a DocType's table outlives it, and would keep its rows.
+
+        RuntimeError, or what the site answered, when something stays.
+        """
         for raw in reversed(self.doctypes):
             if not self.client.list("DocType", filters=[["name", "=", raw["name"]]]):
                 continue
@@ -112,7 +116,7 @@ class OwnDocTypes:
         """Delete all documents; one that others link to waits until they are gone."""
 
         def delete(name: str) -> None:
-            with suppress(DocumentDoesNotExist, ValidationRefused):
+            with suppress(DocumentDoesNotExist, ValidationRefused, TransientError):
                 self.client.delete(doctype, name)
 
         left = self.names(doctype)

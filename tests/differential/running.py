@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from hypothesis import settings as hypothesis_settings
 from erpnext_bridge import values
 from erpnext_bridge.access import open_site
 from erpnext_bridge.client import FrappeClient
-from erpnext_bridge.errors import UnsupportedQuery
+from erpnext_bridge.errors import ERPNextBridgeError, UnsupportedQuery
 from erpnext_bridge.identity import Identity
 from erpnext_bridge.sandbox import Sandbox
 from tests.differential.comparing import answer, same
@@ -140,7 +141,11 @@ def real_site_of(client: FrappeClient, sides: Sides, page_size: int) -> Iterator
         own.fill([_without_stamps(document) for document in wire_documents(sides)])
         yield rows_at(client, sides)
     finally:
-        own.remove()
+        try:
+            own.remove()
+        except (RuntimeError, ERPNextBridgeError) as error:
+            # What was compared is worth more than a clean site; the next run begins by removing.
+            print(f"differential: not all removed from {client.url}: {error}", file=sys.stderr)
 
 
 def _without_stamps(document: Mapping[str, Any]) -> dict[str, Any]:
