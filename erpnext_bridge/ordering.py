@@ -1,7 +1,7 @@
 """
 Whose turn it is: a write waits for the earlier ones to its document, and for those that it depends on.
 
-One that waits is `pending` without `next_attempt_at`. It comes free when what it waits for is done; where a crash
+One that waits is `pending` without `next_attempt_at`, and has `waits_since`. It comes free when what it waits for is done; where a crash
 kept that from happening, the sweep finds it. A write that depends on a refused or cancelled one shares its fate.
 """
 
@@ -74,7 +74,7 @@ def release_all() -> None:
 
 
 def _set_free(waiting: DocumentWriteQuerySet) -> None:
-    turns = waiting.filter(has_turn()).select_related("user", "follows").order_by("created_at")
+    turns = waiting.filter(has_turn()).select_related("user", "follows").order_by("waits_since")
     for write in turns[:RELEASE_LIMIT]:
         write.advance(
             (State.PENDING,), Q(next_attempt_at=None), next_attempt_at=timezone.now(), **_learnt(write)

@@ -4,7 +4,7 @@ A write: what is to be done to one document, by whom, and how far it has come.
 The row is the promise. It is saved in the transaction of the code that wants it, and stays with its payload
 whatever becomes of it:
 
-    waits for an earlier write (no `next_attempt_at`)
+    waits for an earlier write (`waits_since`, no `next_attempt_at`)
        │  ▲
        ▼  │
     pending ──▶ sending ──▶ done           ERPNext has it
