@@ -32,7 +32,8 @@ class Side:
 
 def is_open(write: DocumentWrite) -> bool:
     """Return whether the write was refused by a conflict that nobody has decided yet."""
-    return write.state == State.REFUSED and bool(write.conflict)
+    # A delete that met a newer document has nothing to compare.
+    return write.state == State.REFUSED and bool(sides(write))
 
 
 def sides(write: DocumentWrite) -> list[Side]:

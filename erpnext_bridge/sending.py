@@ -195,8 +195,9 @@ def _delete(order: Order) -> None:
     else:
         # Frappe's DELETE knows no `modified`.
         if order.write.base_modified not in ("", str(found.get("modified"))):
+            views = views_of(order.write, {}, found)
             raise Conflict(
-                "The document was changed after it was read, so it was not deleted.", document=found
+                "The document was changed after it was read, so it was not deleted.", document=views
             )
         _keep_creation(order.write, str(found["creation"]))
     order.check()
