@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from erpnext_bridge import markers
@@ -12,7 +13,7 @@ from erpnext_bridge.access import open_site
 from erpnext_bridge.conf import get_settings
 from erpnext_bridge.errors import AuthenticationRefused, ERPNextBridgeError, RefusedError
 from erpnext_bridge.identity import Identity
-from erpnext_bridge.models.write import DocumentWrite, KeyStrategy, State
+from erpnext_bridge.models.write import IN_THE_WAY, DocumentWrite, KeyStrategy, State
 
 logger = logging.getLogger("erpnext_bridge")
 
@@ -28,7 +29,10 @@ def clean(now: datetime | None = None) -> int:
     The site's service account does it where there is one, else the user whose markers they are. Where that one may
     not, which only System Managers may, they stay: they harm nobody.
     """
+    # Of a write whose answer was lost, they say whether its document is there, however long nobody decides.
+    needed = DocumentWrite.objects.filter(batch=OuterRef("batch"), state__in=IN_THE_WAY)
     old = DocumentWrite.objects.filter(
+        ~Exists(needed),
         state=State.DONE,
         key_strategy=KeyStrategy.MARKER,
         batch__isnull=False,

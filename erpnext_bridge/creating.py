@@ -25,6 +25,7 @@ from erpnext_bridge.client import FrappeClient, Payload
 from erpnext_bridge.errors import (
     AuthenticationRefused,
     DocumentDoesNotExist,
+    DuplicateDocument,
     ERPNextBridgeError,
     PermissionRefused,
     RefusedError,
@@ -135,6 +136,9 @@ class Creation:
         except RefusedError as refusal:
             if not markers.is_about_marker(refusal, batch):
                 raise
+            if isinstance(refusal, DuplicateDocument):
+                # Something between here and there has sent the request twice.
+                return self._made_earlier(part, batch, refusal)
             if self._wanted != "auto":
                 raise RefusedError(
                     f"{self.access.site.label} lets this user create no Tags, which CREATE_KEY = 'marker' needs:",
@@ -187,7 +191,8 @@ class Creation:
             found, told = zip(*known, strict=True)
             yield Step(found, told, heir=rest[0] if rest else None)
         if rest:
-            yield from self._create(rest)
+            # With its key, whatever is the way by now: the first request may still be at work.
+            yield from self._in_parts([rest], KeyStrategy.FIELD, self._with_field)
 
     def _anew(self, writes: Writes, refusal: RefusedError | None) -> Iterator[Step]:
         if refusal is not None and len(writes) == 1:
@@ -218,22 +223,45 @@ class Creation:
 
     def _repeat(self, writes: Writes, batch: UUID) -> list[str]:
         """Send the request again as it was, and return the names of its documents, whichever request made them."""
+        if DocumentWrite.objects.filter(batch=batch).count() > len(writes):
+            # Without the others it is another request, whose markers would speak for them too.
+            return self._made_earlier(writes, batch)
         try:
             return markers.insert(self.client, batch, self._documents(writes))
         except AuthenticationRefused:
             raise
-        except RefusedError as error:
-            refusal = error
+        except RefusedError as refusal:
+            return self._made_earlier(writes, batch, refusal)
+
+    def _made_earlier(self, writes: Writes, batch: UUID, refusal: RefusedError | None = None) -> list[str]:
+        """Return the names of what an earlier request made; where none did, see to it that none will."""
         standing, window = self._look(batch)
-        is_fenced = standing is Standing.FENCED
         if standing is Standing.OPEN:
-            # Refused, and the earlier request may still be at work: now it cannot come through any more.
-            if markers.fence(self.client, batch):
-                raise _NeverCarriedOut(None if markers.is_about_marker(refusal, batch) else refusal)
+            # The earlier request may still be at work: now it cannot come through any more.
+            if self._fence(batch):
+                is_about_marker = refusal is None or markers.is_about_marker(refusal, batch)
+                raise _NeverCarriedOut(None if is_about_marker else refusal)
             standing, window = self._look(batch)
-        if is_fenced or window is None:
+        if standing is Standing.OPEN:
+            raise OutcomeUnknown(
+                "An answer was lost, and ERPNext does not show the Tags that would tell what it did: "
+                "they are there, but not in the list that this user sees."
+            )
+        if window is None:
             raise _NeverCarriedOut(None)
         return self._names(writes, batch, window)
+
+    def _fence(self, batch: UUID) -> bool:
+        try:
+            return markers.fence(self.client, batch)
+        except AuthenticationRefused:
+            raise
+        except RefusedError as refusal:
+            raise OutcomeUnknown(
+                "An answer was lost, and ERPNext does not let this user create the Tag that would keep the request "
+                "from coming late:",
+                *refusal.messages,
+            ) from refusal
 
     def _look(self, batch: UUID) -> tuple[Standing, Window | None]:
         try:
@@ -252,10 +280,9 @@ class Creation:
         doctype = writes[0].doctype
         everyone = list(DocumentWrite.objects.filter(batch=batch).order_by("created_at", "pk"))
         found = self._others_left_out(writes, batch, self._listed(doctype, window, len(everyone)))
-        for wanted in (everyone, writes):
-            if len(found) == len(wanted):
-                by_pk = {write.pk: name for write, name in zip(wanted, found, strict=True)}
-                return [by_pk[write.pk] for write in writes]
+        if len(found) == len(everyone):
+            by_pk = {write.pk: name for write, name in zip(everyone, found, strict=True)}
+            return [by_pk[write.pk] for write in writes]
         return self._by_content(writes, found)
 
     def _listed(self, doctype: str, window: Window, expected: int) -> list[str]:

@@ -206,7 +206,7 @@ class _Recorder:
         for write in ended:
             if write.state != State.DONE and some_wait:
                 share_fate(write)
-            elif write.doctype == "File":
+            elif write.doctype == "File" and write.state != State.REFUSED:
                 WriteFile.objects.filter(pk=write.pk).delete()
         if ended and some_wait:
             release([write.document_key for write in ended], [write.pk for write in ended])

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import contextmanager
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import requests
 from django.utils import timezone
 
 from erpnext_bridge import cleaning, markers
@@ -12,10 +16,10 @@ from erpnext_bridge.access import open_site
 from erpnext_bridge.creating import only_embedding
 from erpnext_bridge.delivery import drain, perform
 from erpnext_bridge.keyfield import FIELDNAME, field_of
-from erpnext_bridge.models import DocumentWrite
+from erpnext_bridge.models import DocumentWrite, WriteFile
 from erpnext_bridge.models.write import KeyStrategy, State
 from erpnext_bridge.sandbox.meta import DocType
-from erpnext_bridge.writes import cancel, enqueue_many, retry, sweep
+from erpnext_bridge.writes import cancel, enqueue_file, enqueue_many, retry, sweep
 from tests.write_site import SERVICE, due_now, open_write_site, service_account, writes_seen
 
 pytestmark = pytest.mark.django_db
@@ -66,6 +70,39 @@ def nobody_creates_tags(site):
 
 def posts(request):
     return request.method == "POST"
+
+
+@contextmanager
+def sends_twice(url):
+    """A proxy that sends each request on twice, as some do where a connection broke, and hands the second answer back."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def handle_one(self):
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            headers = {name: self.headers[name] for name in ("Authorization", "Content-Type", "Accept")}
+            for _ in range(2):
+                answer = requests.request(
+                    self.command, url + self.path, data=body, headers=headers, timeout=10
+                )
+            self.send_response(answer.status_code)
+            self.send_header("Content-Type", answer.headers["Content-Type"])
+            self.send_header("Content-Length", str(len(answer.content)))
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        do_GET = do_POST = handle_one  # noqa: N815
+
+        def log_message(self, *args):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def each_has_its_own(site, writes, doctype="Ticket"):
@@ -308,6 +345,29 @@ class TestMarkers:
         names = sorted(stored(marked))
         assert [writes[0].document_name, writes[2].document_name] == [names[0], names[2]]
 
+    def test_a_part_of_a_lost_request_does_not_speak_for_the_rest(self, marked):
+        """A sweep that was killed has picked up one write of a request that never arrived, and the other one later."""
+        marked.trouble("drop_before", match=posts)
+        writes = queue("a", "b")
+        deliver(*writes)
+        later = timezone.now() + timedelta(hours=1)
+        DocumentWrite.objects.filter(pk=writes[1].pk).update(state=State.SENDING, lease_expires_at=later)
+        deliver(*writes)
+        assert states(writes) == [State.DONE, State.SENDING]
+        DocumentWrite.objects.filter(pk=writes[1].pk).update(lease_expires_at=timezone.now())
+        sweep()
+        deliver(*reversed(writes))
+        each_has_its_own(marked, writes)
+
+    def test_a_request_that_something_on_the_way_has_sent_twice_creates_once(self, marked, settings):
+        settings.ERPNEXT_BRIDGE["SITES"]["default"]["CREATE_KEY"] = "auto"
+        with sends_twice(marked.url) as url:
+            settings.ERPNEXT_BRIDGE["SITES"]["default"]["URL"] = url
+            writes = queue("a", "b")
+            deliver(*writes)
+        each_has_its_own(marked, writes)
+        assert [write.key_strategy for write in writes] == [KeyStrategy.MARKER] * 2
+
     def test_who_may_not_create_them_creates_one_by_one(self, marked, settings):
         settings.ERPNEXT_BRIDGE["SITES"]["default"]["CREATE_KEY"] = "auto"
         nobody_creates_tags(marked)
@@ -351,6 +411,20 @@ class TestCleaning:
         assert {row["name"] for row in marked.rows("Tag")} == set(markers.names_of(fresh.batch))
         assert cleaning.clean() == 0
 
+    def test_those_that_an_undecided_write_needs_stay(self, marked, settings):
+        settings.ERPNEXT_BRIDGE["SITES"]["default"] |= service_account(marked, "Administrator")
+        marked.trouble("drop_after", match=posts)
+        writes = queue("a", "b")
+        deliver(*writes)
+        DocumentWrite.objects.filter(pk=writes[1].pk).update(state=State.UNCERTAIN, next_attempt_at=None)
+        deliver(*writes)
+        assert states(writes) == [State.DONE, State.UNCERTAIN]
+        DocumentWrite.objects.update(finished_at=timezone.now() - timedelta(days=2))
+        assert cleaning.clean() == 0
+        retry(writes[1])
+        deliver(*reversed(writes))
+        each_has_its_own(marked, writes)
+
     def test_where_it_is_not_they_stay_and_nobody_asks_again(self, marked):
         self.finished("a")
         assert cleaning.clean() == 0
@@ -377,6 +451,32 @@ def test_the_key_field_finds_a_document_that_came_late(settings):
         late = site.insert("Ticket", subject="a", **{FIELDNAME: write.pk.hex})
         deliver(write)
         assert (write.state, write.document_name) == (State.DONE, late["name"])
+
+
+def test_what_was_sent_with_a_key_is_sent_with_it_again(settings):
+    """The first request may still be at work, and nothing but the key keeps the two from being two documents."""
+    with open_write_site(settings, create_key="field") as site:
+        site.insert("Custom Field", **field_of("Ticket"))
+        site.trouble("drop_before", match=posts)
+        (write,) = queue("a")
+        deliver(write)
+        settings.ERPNEXT_BRIDGE["SITES"]["default"]["CREATE_KEY"] = "marker"
+        deliver(write)
+        assert site.document("Ticket", write.document_name)[FIELDNAME] == write.pk.hex
+
+
+def test_the_content_of_a_file_that_was_refused_is_kept(marked):
+    write = enqueue_file(SERVICE, "Ticket", "TK-0001", b"content", "")
+    deliver(write)
+    assert (write.state, write.file.content) == (State.REFUSED, b"content")
+    name = marked.insert("Ticket", subject="a")["name"]
+    payload = {**write.payload, "file_name": "a.txt", "attached_to_name": name}
+    DocumentWrite.objects.filter(pk=write.pk).update(payload=payload)
+    write.refresh_from_db()
+    retry(write)
+    deliver(write)
+    assert write.state == State.DONE
+    assert not WriteFile.objects.exists()
 
 
 @pytest.mark.parametrize(
