@@ -211,6 +211,25 @@ def test_update_or_create_sets_the_values_on_the_fresh_document(erp):
     assert (stored["company_name"], stored["last_name"]) == ("Acme", "Lovelace")
 
 
+def test_of_two_who_create_the_same_at_once_one_reads_what_the_other_made(erp):
+    some = Item.objects.order_by("name")[0]
+    values = {"item_name": "x", "item_group": some.item_group, "stock_uom": some.stock_uom}
+
+    def race(incoming):
+        """Let somebody else be first."""
+        if incoming.method == "POST" and not raced:
+            raced.append(incoming)
+            erp.insert("Item", item_code="BRAND-NEW", **values)
+        return False
+
+    raced = []
+    erp.trouble("unavailable", None, race)
+    found, created = Item.objects.get_or_create(item_code="BRAND-NEW", defaults=values)
+    assert (found.pk, created, len(raced)) == ("BRAND-NEW", False, 1)
+    assert Item.objects.update_or_create(item_code="BRAND-NEW", defaults={"item_name": "y"})[1] is False
+    assert erp.document("Item", "BRAND-NEW")["item_name"] == "y"
+
+
 # Deleting
 
 

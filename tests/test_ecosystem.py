@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import re
 from html import unescape
 
+import django_filters
 import pytest
 import tablib
 from asgiref.sync import async_to_sync
 from django.core import serializers
 from django.core.management import CommandError, call_command
 from django.test import AsyncClient
+from rest_framework.authentication import BasicAuthentication
+from rest_framework.pagination import LimitOffsetPagination
+from rest_framework.test import APIRequestFactory
 
 from erpnext_bridge.errors import UnsupportedQuery
 from erpnext_bridge.identity import acting_as
-from tests.ecosystem import CustomerExport, LeadImport
+from erpnext_bridge.middleware import ConnectionMiddleware
+from tests.ecosystem import CustomerExport, LeadImport, LeadViewSet
 from tests.erp.models import Customer, Item, Lead, SalesOrder
 
 pytestmark = [pytest.mark.erpnext(15, 16, user="alice@example.com"), pytest.mark.urls("tests.ecosystem")]
@@ -74,6 +80,27 @@ def test_rest_pages_by_cursor(erp, client):
         found += [each["name"] for each in page["results"]]
         url = page["next"]
     assert len(found) == len(set(found)) == Lead.objects.count()
+
+
+def test_rest_asks_as_whom_it_authenticates(erp, client, erpnext_user):
+    """Nobody is signed in at Django; DRF reads the password."""
+    erpnext_user.set_password("secret")
+    erpnext_user.save()
+    client.logout()
+
+    class ByPassword(LeadViewSet):
+        authentication_classes = [BasicAuthentication]
+        pagination_class = LimitOffsetPagination
+
+    name_and_password = base64.b64encode(f"{erpnext_user.get_username()}:secret".encode()).decode()
+    request = APIRequestFactory().get(
+        "/", {"limit": 3, "offset": 2}, HTTP_AUTHORIZATION=f"Basic {name_and_password}"
+    )
+    erp.requests.clear()
+    answer = ConnectionMiddleware(ByPassword.as_view({"get": "list"}))(request)
+    assert answer.data["count"] == Lead.objects.count()
+    assert len(answer.data["results"]) == 3
+    assert {each.user for each in erp.requests} == {"alice@example.com"}
 
 
 def test_rest_creates_reads_changes_and_deletes(erp, client):
@@ -163,6 +190,17 @@ def test_rest_lists_documents_with_rows_in_few_requests(erp, client, order):
 
 
 # django-filter and django-tables2
+
+
+def test_a_filter_by_the_name_of_a_link_reads_no_choices(erp):
+    class ByName(django_filters.FilterSet):
+        customer = django_filters.CharFilter(field_name="customer__name")
+
+    some = SalesOrder.objects.order_by("name")[0].customer_id
+    erp.requests.clear()
+    found = list(ByName({"customer": some}, queryset=SalesOrder.objects.all()).qs)
+    assert len(erp.requests) == 1
+    assert {each.customer_id for each in found} == {some}
 
 
 def cells(answer):
