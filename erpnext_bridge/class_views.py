@@ -11,7 +11,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from erpnext_bridge.decorators import ConnectionRequiredMixin
 from erpnext_bridge.errors import DuplicateDocument, ValidationRefused
-from erpnext_bridge.forms import DocumentForm, save_together, tell_refusal
+from erpnext_bridge.forms import DocumentForm, save_together
+from erpnext_bridge.refusals import tell_refusal
 
 if TYPE_CHECKING:
     from django.views.generic import UpdateView

@@ -7,21 +7,19 @@ somebody saved it since the page was opened, and one request for a document with
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from django import forms
-from django.core.exceptions import NON_FIELD_ERRORS
 from django.core.exceptions import ValidationError as Invalid
 from django.forms.models import BaseInlineFormSet, ModelChoiceField
 from django.utils.functional import cached_property
 from django.utils.text import capfirst
 
 from erpnext_bridge.documents import BaseDocument, Document
-from erpnext_bridge.errors import Conflict, DuplicateDocument, RefusedError, ValidationRefused
-from erpnext_bridge.values import column_of
+from erpnext_bridge.errors import DuplicateDocument, ValidationRefused
+from erpnext_bridge.refusals import label_of, tell_refusal
 
 if TYPE_CHECKING:
     from django.http import QueryDict
@@ -31,9 +29,6 @@ if TYPE_CHECKING:
     TextField = forms.CharField
 else:
     ModelForm, InlineFormSet = forms.ModelForm, BaseInlineFormSet
-
-_ROW = re.compile(r"#(\d+)")
-"""How ERPNext names a row in a message of any language: "Row #2: …"."""
 
 
 class DocumentForm(ModelForm):
@@ -205,97 +200,6 @@ def writing_together(instance: Any) -> Iterator[None]:
         yield
 
 
-def tell_refusal(refusal: RefusedError, form: Any, *formsets: Any) -> None:
-    """Put what ERPNext refused on the fields of a form and on the rows of formsets, else on the form as a whole."""
-    if isinstance(refusal, Conflict) and isinstance(form, DocumentForm) and refusal.document is not None:
-        form.tell_conflict(refusal.document)
-        return
-    for message in refusal.messages or (str(refusal),):
-        row = _row_of(message, formsets)
-        about = row if row is not None else form
-        names = _labelled(message, row) if row is not None else _fields_of(refusal, message, form)
-        for name in names or [NON_FIELD_ERRORS]:
-            _add_error(about, name, message)
-
-
-def _add_error(form: Any, name: str, message: str) -> None:
-    if name == NON_FIELD_ERRORS or not hasattr(form, "cleaned_data"):
-        form.add_error(None, message)
-    else:
-        form.add_error(name, message)
-
-
-def _row_of(message: str, formsets: Iterable[Any]) -> Any:
-    """Return the form of the row that a message names by its number."""
-    named = _ROW.search(message)
-    if named is None:
-        return None
-    place = int(named[1])
-    for formset in formsets:
-        kept = [each for each in _kept_forms(formset) if each.instance.pk or each.has_changed()]
-        if 0 < place <= len(kept):
-            return kept[place - 1]
-    return None
-
-
-def _kept_forms(formset: Any) -> list[Any]:
-    if formset.can_order:
-        return list(formset.ordered_forms)
-    deleted = formset.deleted_forms if formset.can_delete else ()
-    return [each for each in formset.forms if each not in deleted]
-
-
-def _fields_of(refusal: RefusedError, message: str, form: Any) -> list[str]:
-    """Return the fields of the form that a message is about."""
-    named = [name for name in form.fields if _column(form, name) in refusal.fields]
-    if len(named) > 1:
-        return [name for name in _labelled(message, form) if name in named] or named
-    if not named and refusal.exc_type == "LinkValidationError":
-        named = [name for name in form.fields if _is_link(form, name) and _is_told(form, name, message)]
-    return named or _beginning(message, form)
-
-
-def _beginning(message: str, form: Any) -> list[str]:
-    """Return the field with whose label a message begins: "Customer Type cannot be …" (frappe/model/base_document.py)."""
-    found = [name for name in form.fields if message.lower().startswith(f"{_label(form, name).lower()} ")]
-    return sorted(found, key=lambda name: len(_label(form, name)))[-1:]
-
-
-def _labelled(message: str, form: Any) -> list[str]:
-    """Return the fields with whose label a message ends: "Row #1: Value missing for: Item Code" (frappe/model/base_document.py)."""
-    return [name for name in form.fields if message.lower().endswith(f" {_label(form, name).lower()}")]
-
-
-def _column(form: Any, name: str) -> str:
-    fields = (
-        {field.name: field for field in form._meta.model._meta.concrete_fields} if _has_model(form) else {}
-    )
-    return column_of(fields[name]) if name in fields else name
-
-
-def _has_model(form: Any) -> bool:
-    return getattr(getattr(form, "_meta", None), "model", None) is not None
-
-
-def _label(form: Any, name: str) -> str:
-    return str(form.fields[name].label or name.replace("_", " "))
-
-
-def _is_link(form: Any, name: str) -> bool:
-    if not _has_model(form):
-        return True
-    fields = {field.name: field for field in form._meta.model._meta.concrete_fields}
-    field = fields.get(name)
-    return field is not None and (field.is_relation or hasattr(field, "doctype"))
-
-
-def _is_told(form: Any, name: str, message: str) -> bool:
-    """Tell whether a message names the value of a link, as "Could not find Territory: Nowhere" does in any language."""
-    value = getattr(form, "cleaned_data", {}).get(name)
-    text = str(getattr(value, "pk", value) or "")
-    return bool(text) and message.endswith(text)
-
-
 # Conflicts
 
 
@@ -314,4 +218,4 @@ def _conflict_lines(form: Any, fresh: Any) -> Iterator[str]:
             continue
         theirs = fresh.__dict__[attname]
         if theirs != getattr(mine, "pk", mine):
-            yield f"{capfirst(_label(form, name))}: {theirs if theirs not in (None, '') else '(empty)'}"
+            yield f"{capfirst(label_of(form, name))}: {theirs if theirs not in (None, '') else '(empty)'}"

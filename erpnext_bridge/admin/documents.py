@@ -37,8 +37,9 @@ from erpnext_bridge.errors import (
     UnreadableAnswer,
     UnsupportedQuery,
 )
-from erpnext_bridge.forms import ChildRowFormSet, DocumentForm, tell_refusal
+from erpnext_bridge.forms import ChildRowFormSet, DocumentForm
 from erpnext_bridge.identity import Identity, acting_as
+from erpnext_bridge.refusals import tell_refusal
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Document]

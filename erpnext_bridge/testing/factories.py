@@ -16,8 +16,8 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Field, Model
 
 from erpnext_bridge import payloads
+from erpnext_bridge.base_document import decoders_of
 from erpnext_bridge.documents import BaseDocument, Document
-from erpnext_bridge.documents import _decoders as decoders_of
 from erpnext_bridge.identity import Identity, ambient_identity
 from erpnext_bridge.values import column_of, to_payload
 
