@@ -21,7 +21,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.urls import NoReverseMatch
 
 from erpnext_bridge.addresses import absolute, page, redirect_uri
-from erpnext_bridge.conf import BridgeSettings, ClientAuth, Site, get_settings
+from erpnext_bridge.conf import BridgeSettings, ClientAuth, CreateKey, Site, get_settings
 from erpnext_bridge.crypto import fernet_key, is_fernet_key
 from erpnext_bridge.transport import origin_of
 
@@ -49,6 +49,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Ch
         *_check_sites(bridge),
         *_check_keys(bridge),
         *_check_times(bridge),
+        *_check_writes(bridge),
         *_check_project(bridge),
     ]
 
@@ -84,6 +85,24 @@ def _check_names(site: Site) -> Iterator[CheckMessage]:
             f"ERPNEXT_BRIDGE['SITES'][{site.alias!r}]['TIME_ZONE'] is {site.time_zone!r}, which is not known here.",
             hint="Put the name there that ERPNext's System Settings show, such as 'Europe/Berlin', or leave it out.",
             id="erpnext_bridge.E014",
+        )
+
+
+def _check_writes(bridge: BridgeSettings) -> Iterator[CheckMessage]:
+    known = get_args(CreateKey)
+    for site in bridge.sites.values():
+        keys = [site.create_key] if isinstance(site.create_key, str) else [*site.create_key.values()]
+        for wrong in (key for key in keys if key not in known):
+            yield Error(
+                f"ERPNEXT_BRIDGE['SITES'][{site.alias!r}]['CREATE_KEY'] has {wrong!r}.",
+                hint=f"Use one of {', '.join(map(repr, known))}, or a dict of DocType to one of them.",
+                id="erpnext_bridge.E015",
+            )
+    if bridge.write_conflict not in ("refuse", "reapply", "overwrite"):
+        yield Error(
+            f"ERPNEXT_BRIDGE['WRITE_CONFLICT'] is {bridge.write_conflict!r}.",
+            hint="Use 'refuse', 'reapply' or 'overwrite'.",
+            id="erpnext_bridge.E016",
         )
 
 

@@ -273,6 +273,18 @@ def test_e014_an_unknown_time_zone(configure):
     only("E014")
 
 
+@pytest.mark.parametrize("value", ["tag", {"Lead": "tag"}])
+def test_e015_an_unknown_key_of_creates(configure, value):
+    configure(CREATE_KEY=value)
+    assert "'auto', 'field', 'marker', 'none'" in only("E015").hint
+
+
+def test_e016_an_unknown_answer_to_conflicts(configure, settings):
+    configure()
+    settings.ERPNEXT_BRIDGE["WRITE_CONFLICT"] = "merge"
+    only("E016")
+
+
 @pytest.mark.parametrize(
     ("name", "value"), [("REFRESH_IDLE", 0), ("REFRESH_IDLE", "7"), ("PERMISSION_TTL", -1)]
 )
