@@ -84,14 +84,17 @@ def queue(kind: str, count: int) -> None:
     from erpnext_bridge.models import DocumentWrite
 
     DocumentWrite.objects.all().delete()
-    yesterday = timezone.now() - timedelta(days=1)
+    # The updates are first in both queues, so that the same is taken from both.
+    due = {"update": timezone.now() - timedelta(days=2), "create": timezone.now() - timedelta(days=1)}
     columns = [field.column for field in DocumentWrite._meta.concrete_fields]
     chosen = ", ".join(EACH[kind].get(column, f'w."{column}"') for column in columns)
     table = DocumentWrite._meta.db_table
     names = ", ".join(f'"{column}"' for column in columns)
     series = SERIES[kind].format(count=count // 2 - 1)
     for write in templates():
-        DocumentWrite.objects.filter(pk=write.pk).update(created_at=yesterday, next_attempt_at=yesterday)
+        DocumentWrite.objects.filter(pk=write.pk).update(
+            created_at=due[write.action], next_attempt_at=due[write.action]
+        )
         with connection.cursor() as cursor:
             cursor.execute(
                 f"INSERT INTO {table} ({names}) SELECT {chosen} FROM {table} w CROSS JOIN {series} WHERE w.id = %s",
