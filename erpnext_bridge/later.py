@@ -33,6 +33,8 @@ class Later(Base):
     """The write that creates this document."""
     _latest: DocumentWrite | None = None
     """What was queued for it last."""
+    _queued_rows: dict[str, list[Any]] | None = None
+    """The new child rows that are queued with its creation, until that is known to have come to something."""
 
     def save_later(
         self,
@@ -144,20 +146,30 @@ class Later(Base):
     def take_queued(self, write: DocumentWrite) -> None:
         """Take what was queued for what is there, so that what changes from now on is sent after it."""
         self.creation_write = self._latest = write
-        self._new_rows = {}
+        self._queued_rows, self._new_rows = self._new_rows, {}
         self._remember(field.attname for field in self._meta.concrete_fields)
 
     def _forget_ended(self) -> None:
         """Start anew where what was queued came to nothing."""
         if self._latest is None:
             return
-        self._latest.refresh_from_db(fields=["state"])
-        if self.creation_write is not None and self.creation_write is not self._latest:
-            self.creation_write.refresh_from_db(fields=["state"])
+        for write in {self._latest, self.creation_write or self._latest}:
+            self._refresh_state(write)
         if self._latest.state in ("refused", "cancelled"):
             self._latest = None
         if self.creation_write is not None and self.creation_write.state in ("refused", "cancelled"):
             self.creation_write = None
+            self._new_rows = {**(self._queued_rows or {}), **self._new_rows}
+
+    def _refresh_state(self, write: DocumentWrite) -> None:
+        try:
+            write.refresh_from_db(fields=["state"])
+        except type(write).DoesNotExist:
+            # Nobody can tell whether it was sent before, so it is not queued a second time.
+            raise UnsupportedQuery(
+                f"What was queued for this {self.doctype} is gone: its transaction was rolled back, or it was done and "
+                "pruned. Go on with a new instance, or with one that is read again."
+            ) from None
 
     def _queue(self, action: str, user: Any, **promise: Any) -> DocumentWrite:
         from erpnext_bridge import writes

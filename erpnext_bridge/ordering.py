@@ -127,24 +127,40 @@ def pass_on(write: DocumentWrite, previous_key: str, previous_base: str) -> None
 
 def share_fate(write: DocumentWrite) -> None:
     """Let what depends on a refused or cancelled write come to the same end."""
-    state = State(write.state)
-    text = f"It builds on another write, “{write.title}”, which was {state.label.lower()}."
-    for dependent in _waiting().filter(depends_on=write).select_related("user"):
-        dependent.remember(state, error=FATE, text=text)
-        changes = {"state": state, "error_type": FATE, "last_error": text, "finished_at": timezone.now()}
-        if dependent.advance((State.PENDING,), Q(next_attempt_at=None), **changes):
-            share_fate(dependent)
-            release([dependent.document_key])
+    ended = [write]
+    while ended:
+        cause = ended.pop()
+        state = State(cause.state)
+        text = f"It builds on another write, “{cause.title}”, which was {state.label.lower()}."
+        for dependent in _waiting().filter(depends_on=cause).select_related("user"):
+            dependent.remember(state, error=FATE, text=text)
+            changes = {"state": state, "error_type": FATE, "last_error": text, "finished_at": timezone.now()}
+            if dependent.advance((State.PENDING,), Q(next_attempt_at=None), **changes):
+                ended.append(dependent)
+                release([dependent.document_key])
+
+
+def share_fates() -> None:
+    """Let what waits for refused and cancelled writes end along, whoever should have done so."""
+    ended = DocumentWrite.depends_on.through.objects.filter(
+        from_documentwrite__waits_since__isnull=False,
+        to_documentwrite__state__in=(State.REFUSED, State.CANCELLED),
+    )
+    pks = ended.values_list("to_documentwrite_id", flat=True).distinct()[:RELEASE_LIMIT]
+    for write in _writes().filter(pk__in=list(pks)):
+        share_fate(write)
 
 
 def revive(write: DocumentWrite) -> None:
     """Let what was refused along with a write wait for it again."""
-    along = _writes().filter(depends_on=write, state=State.REFUSED, error_type=FATE)
-    for dependent in along.select_related("user"):
-        dependent.remember("revived")
-        changes = {"state": State.PENDING, "next_attempt_at": None, "error_type": "", "last_error": ""}
-        if dependent.advance((State.REFUSED,), finished_at=None, **changes):
-            revive(dependent)
+    revived = [write]
+    while revived:
+        along = _writes().filter(depends_on=revived.pop(), state=State.REFUSED, error_type=FATE)
+        for dependent in along.select_related("user"):
+            dependent.remember("revived")
+            changes = {"state": State.PENDING, "next_attempt_at": None, "error_type": "", "last_error": ""}
+            if dependent.advance((State.REFUSED,), finished_at=None, **changes):
+                revived.append(dependent)
 
 
 FATE = "DependencyFailed"

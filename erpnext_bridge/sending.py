@@ -88,7 +88,7 @@ def _resend(step: Step, order: Order) -> Payload:
         return _facts(found)
     raise OutcomeUnknown(
         "The answer to an earlier attempt was lost, and somebody has changed the document since: "
-        "look at it, and decide whether this write is still to be sent."
+        "look at it, and mark this write as done, send it as new, or give it up."
     )
 
 

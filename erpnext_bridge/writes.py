@@ -41,6 +41,7 @@ from erpnext_bridge.ordering import (
     release_all,
     revive,
     share_fate,
+    share_fates,
 )
 from erpnext_bridge.outcomes import can_find_out
 from erpnext_bridge.payloads import FILE, encode, fill_names, references
@@ -361,17 +362,15 @@ def retry(write: DocumentWrite, *, create_again: bool = False, by: str = "") -> 
     """
     Send a write again: at once, with all its attempts, and with the payload it has now.
 
-    Where ERPNext may have created the document, that takes `create_again=True`: somebody has looked, and it
-    is not there. WriteStateError when the write is done, given up or under way.
+    Where ERPNext may have created the document, or carried out a call, that takes `create_again=True`: somebody has
+    looked, and it has not. It sends any write as one that was never sent: ERPNext is not asked first what became of an
+    earlier attempt. WriteStateError when the write is done, given up or under way.
     """
     if _may_exist(write) and not create_again:
-        raise WriteStateError(
-            "ERPNext may have created this document. Look for it there: resolve() the write with its name, "
-            "or retry() it with create_again=True when it is not there."
-        )
+        raise WriteStateError(_LOOK_FIRST if write.creates else _LOOK_FIRST_AT_A_CALL)
     if write.is_orphan:
         raise WriteStateError("The user of this write was deleted, so nobody is left who could send it.")
-    unknown = write.outcome_unknown and not (write.creates and create_again)
+    unknown = write.outcome_unknown and not create_again
     _restart(write, _RETRIABLE, "retried", by, outcome_unknown=unknown)
     revive(write)
 
@@ -418,8 +417,18 @@ _CANCELLABLE = (State.PENDING, State.RETRYING, State.REFUSED, State.UNCERTAIN)
 
 
 def _may_exist(write: DocumentWrite) -> bool:
-    """Tell whether nothing but a person's look can say if the document was created."""
-    return write.creates and write.outcome_unknown and not can_find_out(write)
+    """Tell whether nothing but a person's look can say if ERPNext has done it."""
+    return write.outcome_unknown and not can_find_out(write)
+
+
+_LOOK_FIRST = (
+    "ERPNext may have created this document. Look for it there: resolve() the write with its name, "
+    "or retry() it with create_again=True when it is not there."
+)
+_LOOK_FIRST_AT_A_CALL = (
+    "ERPNext may have carried out this call. Look what it did: resolve() the write when it has, "
+    "or retry() it with create_again=True when it has not."
+)
 
 
 def _restart(write: DocumentWrite, allowed: tuple[State, ...], event: str, by: str, **changes: Any) -> None:
@@ -455,6 +464,7 @@ def sweep(now: datetime | None = None) -> list[DocumentWrite]:
     now = now or timezone.now()
     for write in DocumentWrite.objects.crashed(now).select_related("user"):
         _recover(write, now)
+    share_fates()
     release_all()
     again = now - timedelta(seconds=get_settings().write_lease)
     ready = DocumentWrite.objects.ready(now - GRACE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.contrib.auth.models import AnonymousUser
-from django.db import models
+from django.db import models, transaction
 from django.test import RequestFactory
 
 from erpnext_bridge.documents import ChildDocument, Document
@@ -14,7 +14,7 @@ from erpnext_bridge.identity import acting_as
 from erpnext_bridge.models import DocumentWrite, WriteFile
 from erpnext_bridge.models.write import Priority, State
 from erpnext_bridge.testing import deliver_writes
-from erpnext_bridge.writes import cancel, retry
+from erpnext_bridge.writes import cancel, retry, sweep
 from tests.write_site import SERVICE, connect, open_write_site
 
 pytestmark = pytest.mark.django_db
@@ -162,6 +162,25 @@ class TestOneDocument:
         deliver_all()
         assert states() == [State.REFUSED, State.DONE]
 
+    def test_after_a_refusal_a_new_document_is_queued_again_with_its_rows(self, site):
+        deal = Deal(subject="", lines=[DealLine(item="a", qty=2)])
+        deal.save_later()
+        deliver_all()
+        deal.subject = "b"
+        again = deal.save_later()
+        deliver_all()
+        assert states() == [State.REFUSED, State.DONE]
+        again.refresh_from_db()
+        assert [row["item"] for row in site.document("Deal", again.document_name)["lines"]] == ["a"]
+
+    def test_what_was_rolled_back_is_told_when_more_is_queued(self, site):
+        document = Ticket(subject="a")
+        with transaction.atomic():
+            document.save_later()
+            transaction.set_rollback(True)
+        with pytest.raises(UnsupportedQuery, match="rolled back"):
+            document.save_later()
+
     def test_writes_of_others_to_the_document_go_on_after_a_refusal(self, site):
         document = ticket()
         mine, theirs = Ticket.objects.get(pk=document.name), Ticket.objects.get(pk=document.name)
@@ -224,6 +243,17 @@ class TestLinks:
         deliver_all()
         assert states() == [state, state]
         assert site.rows("Deal") == []
+
+    @pytest.mark.parametrize("state", [State.REFUSED, State.CANCELLED])
+    def test_the_rest_ends_also_where_nobody_has_seen_to_it(self, site, state):
+        """A worker is killed, or a write is queued, in the moment in which what it waits for ends."""
+        first = Ticket(subject="a")
+        write = first.save_later()
+        Deal(subject="b", ticket=write).save_later()
+        first.submit_later()
+        DocumentWrite.objects.filter(pk=write.pk).update(state=state, next_attempt_at=None)
+        sweep()
+        assert states() == [state] * 3
 
     def test_nothing_waits_for_what_has_failed_already(self, site):
         create = Ticket(subject="a", priority="Whenever").save_later()

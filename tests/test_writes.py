@@ -18,9 +18,11 @@ from django.utils import timezone
 from erpnext_bridge import writes
 from erpnext_bridge.access import open_site
 from erpnext_bridge.delivery import perform
+from erpnext_bridge.errors import RefusedError
 from erpnext_bridge.identity import Identity
 from erpnext_bridge.models import Connection, DocumentWrite
 from erpnext_bridge.models.write import KeyStrategy, State
+from erpnext_bridge.outcomes import outcome_of
 from erpnext_bridge.signals import connected
 from erpnext_bridge.writes import (
     WriteStateError,
@@ -207,9 +209,10 @@ class TestRefused:
         assert done.state == State.DONE
 
     def test_a_refusal_without_a_message_still_tells_something(self, site):
-        write = delivered("delete", name="TK-9999")
-        assert (write.state, write.error_type) == (State.REFUSED, "DocumentDoesNotExist")
-        assert "404 DoesNotExistError" in write.last_error
+        outcome = outcome_of(
+            queue("delete", name="TK-9999"), RefusedError(status=404, exc_type="Gone"), sent=True
+        )
+        assert (outcome.state, outcome.text) == (State.REFUSED, "ERPNext gave no message. 404 Gone")
 
     def test_when_the_submit_is_refused_the_draft_is_known_and_the_rest_can_be_retried(self, site, settings):
         sites = settings.ERPNEXT_BRIDGE["SITES"]
@@ -411,7 +414,7 @@ class TestLostAnswers:
 
     def test_a_document_that_may_not_be_looked_at_leaves_it_uncertain(self, site, settings):
         name = ticket().document_name
-        site.trouble("drop_before")
+        site.trouble("drop_before", match=lambda request: request.method == "DELETE")
         write = delivered("delete", name=name)
         settings.ERPNEXT_BRIDGE["SITES"]["default"] |= service_account(site, "nobody@example.com")
         assert deliver(write).state == State.UNCERTAIN
@@ -674,6 +677,27 @@ class TestPeople:
         resolve(write, found["name"])
         assert deliver(write).state == State.DONE
         assert site.document("Deal", found["name"])["docstatus"] == 1
+
+    def test_an_uncertain_call_is_made_again_only_by_who_has_looked(self, site):
+        site.trouble("drop_after")
+        write = delivered("call", "", payload={"method": "frappe.auth.get_logged_user"})
+        assert (write.state, can_retry(write)) == (State.UNCERTAIN, False)
+        with pytest.raises(WriteStateError, match="create_again=True"):
+            retry(write)
+        retry(write, create_again=True)
+        assert deliver(write).state == State.DONE
+
+    def test_an_update_of_which_nothing_can_be_told_is_sent_by_who_has_looked(self, site):
+        name = ticket().document_name
+        site.trouble("drop_before", match=lambda request: request.method == "PUT")
+        base = modified(site, "Ticket", name)
+        write = delivered("update", name=name, payload={"notes": "mine"}, base_modified=base)
+        open_site(SERVICE).client.update("Ticket", name, {"notes": "theirs"})
+        assert deliver(write).state == State.UNCERTAIN
+        retry(write)
+        assert deliver(write).state == State.UNCERTAIN
+        retry(write, create_again=True)
+        assert (deliver(write).state, write.conflict["theirs"]) == (State.REFUSED, {"notes": "theirs"})
 
     def test_a_write_can_be_given_up(self, site):
         write = queue("create", payload={"subject": "x"})

@@ -170,7 +170,7 @@ class DocumentWriteAdmin(WriteModelAdmin):
     def send_again(self, request: HttpRequest, queryset: DocumentWriteQuerySet) -> None:
         self._each(request, queryset, retry, "queued again")
 
-    @admin.action(description="Create again: I have looked, ERPNext does not have it", permissions=["change"])
+    @admin.action(description="Send as new: I have looked, ERPNext has not done it", permissions=["change"])
     def create_again(self, request: HttpRequest, queryset: DocumentWriteQuerySet) -> None:
         self._each(
             request, queryset, lambda write, by: retry(write, create_again=True, by=by), "queued again"
@@ -204,7 +204,7 @@ class DocumentWriteAdmin(WriteModelAdmin):
 
 NAME_IT = (
     "ERPNext may have created the document. Look for it there. If you find it, put its name above and save. "
-    "If it is not there, choose “Create again” in the list."
+    "If it is not there, choose “Send as new” in the list."
 )
 
 COMPARE = (
@@ -213,7 +213,7 @@ COMPARE = (
 
 ADVICE = {
     State.REFUSED: "Mend at ERPNext what the message names, then choose “Send again” in the list, or “Give up”.",
-    State.UNCERTAIN: "Look at the document at ERPNext, then choose “Send again”, “Mark as done” or “Give up” in the list.",
+    State.UNCERTAIN: "Look at the document at ERPNext, then choose “Send again” or “Send as new”, “Mark as done” or “Give up” in the list.",
     State.RETRYING: "Nothing; “Send again” in the list does not wait for the next attempt.",
 }
 
