@@ -4,10 +4,14 @@ Whose rights a request to ERPNext carries.
 An identity names a Django user or a service account at one site. It holds no secret, so querysets and
 writes can carry, pickle and store it. The *ambient* identity is what the code being run acts as; it is
 captured when a queryset is built and never looked up when one is evaluated.
+
+What a module builds while it is being imported stays there for everybody, and Django imports a URLconf with all its
+views inside the first request. So code that is being imported acts as nobody, unless it names somebody itself.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
@@ -57,22 +61,43 @@ class Identity:
 AmbientIdentity = Callable[[str], Identity | None]
 """Site alias → identity, or None when nobody acts."""
 
-_ambient: ContextVar[AmbientIdentity | None] = ContextVar("erpnext_bridge_identity", default=None)
+
+@dataclass(frozen=True, slots=True)
+class _Ambient:
+    resolve: AmbientIdentity | None = None
+    imports: int = 0
+    """Modules that were being imported when it was set: those inside of which it was."""
+
+
+_ambient: ContextVar[_Ambient] = ContextVar("erpnext_bridge_identity", default=_Ambient())  # noqa: B039 - it is frozen
 
 
 def ambient_identity(site: str = DEFAULT_SITE) -> Identity | None:
     """Return the identity that the running code acts as at a site, or None."""
-    resolve = _ambient.get()
-    return resolve(site) if resolve is not None else None
+    ambient = _ambient.get()
+    if ambient.resolve is None or _imports_under_way() > ambient.imports:
+        return None
+    return ambient.resolve(site)
 
 
-def set_ambient(resolve: AmbientIdentity | None) -> Token[AmbientIdentity | None]:
+def set_ambient(resolve: AmbientIdentity | None) -> Token[_Ambient]:
     """Set the ambient identity; undo it with `reset_ambient`. For middleware; use `acting_as` elsewhere."""
-    return _ambient.set(resolve)
+    return _ambient.set(_Ambient(resolve, _imports_under_way()))
 
 
-def reset_ambient(token: Token[AmbientIdentity | None]) -> None:
+def reset_ambient(token: Token[_Ambient]) -> None:
     _ambient.reset(token)
+
+
+def _imports_under_way() -> int:
+    """Return how many modules the running code is being imported for."""
+    frame, count = sys._getframe(), 0  # noqa: SLF001 - a module that is being imported is seen on the stack alone
+    while (caller := frame.f_back) is not None:
+        frame = caller
+        if frame.f_code.co_name == "<module>":
+            # The import system's own mark; a script and a line typed in a shell have none.
+            count += bool(getattr(frame.f_globals.get("__spec__"), "_initializing", False))
+    return count
 
 
 def user_identity(get_user: Callable[[], Any]) -> AmbientIdentity:

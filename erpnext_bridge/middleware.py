@@ -64,6 +64,7 @@ class ConnectionMiddleware:
 def _user_of_async_view(request: HttpRequest) -> Callable[[], Any]:
     """Return a function that tells the user without touching the database in the event loop."""
     known: list[Any] = []
+    first = getattr(request, "user", None)
     if ask := getattr(request, "auser", None):
 
         async def auser() -> Any:
@@ -73,9 +74,10 @@ def _user_of_async_view(request: HttpRequest) -> Callable[[], Any]:
         request.auser = auser
 
     def get_user() -> Any:
-        if known:
-            return known[0]
         user = getattr(request, "user", None)
+        # alogin() and alogout() replace it: from then on, it is another user's request.
+        if known and user is first:
+            return known[0]
         try:
             _ = user.pk if user is not None else None
         except SynchronousOnlyOperation:

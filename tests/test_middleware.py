@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.contrib.auth import alogin, alogout
 from django.core.exceptions import SynchronousOnlyOperation
 from django.http import HttpResponse
 from django.test import AsyncClient, RequestFactory
@@ -30,6 +31,18 @@ async def who_async(request):
     return HttpResponse(str(ambient_identity()))
 
 
+async def sign_out_async(request):
+    await request.auser()
+    await alogout(request)
+    return HttpResponse(str(ambient_identity()))
+
+
+async def sign_in_async(request):
+    await request.auser()
+    await alogin(request, RAISED["user"])
+    return HttpResponse(str(ambient_identity()))
+
+
 def public(request):
     return HttpResponse("public")
 
@@ -45,6 +58,8 @@ async def failing_async(request):
 urlpatterns = [
     path("who/", who),
     path("who-async/", who_async),
+    path("sign-out-async/", sign_out_async),
+    path("sign-in-async/", sign_in_async),
     path("public/", public),
     path("failing/", failing),
     path("failing-async/", failing_async),
@@ -107,6 +122,14 @@ async def under_asgi(user, url):
 def test_a_request_under_asgi_acts_as_its_user(user, url):
     answer = async_to_sync(under_asgi)(user, url)
     assert answer.content.decode() == f"user {user.pk} at site 'default'"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("page", "then"), [("/sign-out-async/", None), ("/sign-in-async/", "other")])
+def test_an_async_view_that_signs_out_or_in_goes_on_as_whom_it_did(user, django_user_model, page, then):
+    RAISED["user"] = other = django_user_model.objects.create_user("other")
+    answer = async_to_sync(under_asgi)(user, page)
+    assert answer.content.decode() == (f"user {other.pk} at site 'default'" if then else "None")
 
 
 @pytest.mark.django_db(transaction=True)
