@@ -88,6 +88,19 @@ def spend(site: Site, documents: int) -> None:
         gate.update(next_send_at=now + cost)
 
 
+JUST_NOW = timedelta(seconds=5)
+
+
+def spent_budgets() -> list[tuple[str, datetime]]:
+    """Return the open sites whose budget is spent, or was so just now, and when more may be sent there."""
+    sites = [alias for alias, site in get_settings().sites.items() if site.write_rate]
+    if not sites:
+        return []
+    now = timezone.now()
+    spent = SiteGate.objects.filter(site__in=sites, next_send_at__gt=now - JUST_NOW)
+    return [(gate.site, gate.next_send_at or now) for gate in spent.exclude(closed_until__gt=now)]
+
+
 def report(passage: Passage, error: Exception | None) -> None:
     """Tell the gate how a delivery went: its error, or None."""
     if is_failure(error):

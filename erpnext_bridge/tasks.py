@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from datetime import timedelta
 from math import ceil
 from typing import Any
 
@@ -16,7 +17,8 @@ from celery import shared_task
 from django.dispatch import receiver
 from django.utils import timezone
 
-from erpnext_bridge import cleaning, refreshing, retention, revoking, writes
+from erpnext_bridge import cleaning, gate, refreshing, retention, revoking, writes
+from erpnext_bridge.claiming import next_due
 from erpnext_bridge.conf import get_settings
 from erpnext_bridge.models.write import WAITING, DocumentWrite
 from erpnext_bridge.schedule import SWEEP_EVERY
@@ -38,6 +40,8 @@ def deliver(pk: str) -> None:
     following = writes.drain(min(DRAIN_SECONDS, get_settings().write_lease / 2))
     if following is not None:
         deliver.apply_async((str(following),), **_options())
+    else:
+        _come_back()
 
 
 @shared_task(name="erpnext_bridge.sweep", ignore_result=True)  # type: ignore[untyped-decorator, no-untyped-call]
@@ -79,6 +83,20 @@ def nudge(write: DocumentWrite) -> None:
         logger.warning(
             "Write %s: no worker could be asked (%s); the sweep does it.", write.pk, type(error).__name__
         )
+
+
+SHORTEST_REST = timedelta(seconds=0.1)
+
+
+def _come_back() -> None:
+    """Ask for a worker when a site's budget allows more: one for each site, however many workers ask."""
+    now = timezone.now()
+    for site, moment in gate.spent_budgets():
+        pk = next_due(site)
+        moment = max(moment, now + SHORTEST_REST)
+        asked = DocumentWrite.objects.filter(pk__in=[pk] if pk else ()).exclude(nudged_at__gt=now)
+        if asked.update(nudged_at=moment):
+            deliver.apply_async((str(pk),), countdown=(moment - now).total_seconds(), **_options())
 
 
 LAST_WORDS = 30

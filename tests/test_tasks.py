@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from contextlib import closing, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.core.management import call_command
@@ -82,6 +82,17 @@ class TestAskingAWorker:
         write.next_attempt_at = timezone.now() + timedelta(seconds=tasks.SWEEP_EVERY - 5)
         tasks.nudge(write)
         assert len(broker()) == 1
+
+    def test_one_worker_comes_back_when_a_sites_budget_allows_more(self, site, settings, broker):
+        settings.ERPNEXT_BRIDGE["SITES"]["default"]["WRITE_RATE"] = 0.01
+        first, second = [
+            enqueue("update", SERVICE, "Ticket", f"TK-{number}", {"notes": "n"}) for number in range(2)
+        ]
+        for write in (first, second):
+            tasks.deliver(str(write.pk))
+        ((headers, body),) = broker()
+        assert json.loads(body)[0] == [str(second.pk)]
+        assert datetime.fromisoformat(headers["eta"]) > timezone.now() + timedelta(seconds=60)
 
     def test_a_settled_write_asks_for_nobody(self, bridge, broker, django_capture_on_commit_callbacks):
         write = queue_ticket()
