@@ -164,22 +164,24 @@ def _service_client(access: SiteAccess) -> FrappeClient:
     )
 
 
-_sessions: dict[Site, Credentials] = {}
+_sessions: dict[tuple[str, str, Secret], Credentials] = {}
+"""(URL of a site, user name, password) → its session."""
 _sessions_lock = threading.Lock()
 
 
 def _logged_in(access: SiteAccess) -> FrappeClient:
     """Return a client of the process's one session: a log-in takes ERPNext a quarter of a second."""
     site = access.site
+    key = site.url, site.username, Secret(site.password)
 
     def log_in(over: Credentials | None) -> Credentials:
         with _sessions_lock:
-            if _sessions.get(site) is over:
+            if _sessions.get(key) is over:
                 anonymous = access.make_client(None)
-                _sessions[site] = anonymous.login(site.username, Secret(site.password)).credentials
-            return _sessions[site]
+                _sessions[key] = anonymous.login(site.username, Secret(site.password)).credentials
+            return _sessions[key]
 
-    client = access.make_client(_sessions.get(site) or log_in(None))
+    client = access.make_client(_sessions.get(key) or log_in(None))
     client.on_unauthorized = lambda: log_in(client.credentials)
     return client
 

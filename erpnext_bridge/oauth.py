@@ -51,6 +51,7 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 # oauthlib's own default, which Frappe does not change (frappe/integrations/oauth2.py).
 DEFAULT_LIFETIME = 3600
+LONGEST_LIFETIME = 10 * 366 * 86400
 
 ClientAuth = Literal["auto", "post", "basic", "none"]
 Hint = Literal["access_token", "refresh_token"]
@@ -236,8 +237,8 @@ class OAuthEndpoints:
                 client_secret=self.client_secret if way == "post" else None,
                 auth=HTTPBasicAuth(self.client_id, self.client_secret) if basic else None,
             )
-        except OAuth2Error:
-            # A refusal has been raised before; what oauthlib misses is the token.
+        except (OAuth2Error, ValueError, TypeError, OverflowError):
+            # A refusal has been raised before; what oauthlib misses is the token, or a lifetime that is a number.
             return {}
         return dict(token)
 
@@ -364,13 +365,22 @@ def _token_pair(token: Mapping[str, Any], asked: datetime) -> TokenPair:
     access_token = token.get("access_token")
     if not isinstance(access_token, str) or not access_token:
         raise UnreadableAnswer("The answer has no access token.", method="POST", path=_endpoint("get_token"))
-    scope = token.get("scope") or ""
+    refresh_token, scope = token.get("refresh_token"), token.get("scope") or ""
     return TokenPair(
         access_token=access_token,
-        refresh_token=token.get("refresh_token") or None,
-        expires_at=asked + timedelta(seconds=float(token.get("expires_in") or DEFAULT_LIFETIME)),
-        scope=scope if isinstance(scope, str) else " ".join(scope),
+        refresh_token=refresh_token if refresh_token and isinstance(refresh_token, str) else None,
+        expires_at=asked + timedelta(seconds=_lifetime(token.get("expires_in"))),
+        scope=" ".join(map(str, scope)) if isinstance(scope, list) else str(scope),
     )
+
+
+def _lifetime(told: Any) -> float:
+    # The tokens are good whatever is said of their time, and may be the only ones that live: nothing here is an error.
+    try:
+        seconds = float(told or DEFAULT_LIFETIME)
+    except (TypeError, ValueError, OverflowError):
+        return DEFAULT_LIFETIME
+    return seconds if 0 <= seconds <= LONGEST_LIFETIME else DEFAULT_LIFETIME
 
 
 def _encoded(form: Mapping[str, str | Secret]) -> bytes:

@@ -22,7 +22,7 @@ from functools import partial
 from random import SystemRandom
 from typing import Any, TypeVar
 
-from django.db import OperationalError, connections, router, transaction
+from django.db import InterfaceError, OperationalError, connections, router, transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 from django.utils import timezone
 
@@ -101,25 +101,27 @@ def refresh_idle(limit: int = 100) -> int:
     if not idle:
         return 0
     now = timezone.now()
+    sites = get_settings().sites
     long_ago = Connection.objects.using(router.db_for_write(Connection)).usable()
     long_ago = long_ago.filter(expires_at__lt=now - timedelta(seconds=idle))
     long_ago = long_ago.exclude(next_refresh_at__gt=now).order_by("expires_at")
+    tried: list[int] = []
     down: set[str] = set()
-    return sum(_refresh_quietly(connection, down) for connection in list(long_ago[:limit]))
-
-
-def _refresh_quietly(connection: Connection, down: set[str]) -> bool:
-    site = get_settings().sites.get(connection.site)
-    if site is None or connection.site in down:
-        return False
-    try:
-        refresh(connection, site, wait=False)
-    except TransientError:
-        down.add(connection.site)
-        return False
-    except ERPNextBridgeError:
-        return False
-    return True
+    refreshed = 0
+    for _ in range(limit):
+        # One by one, so that those of a site that is down take no other site's turn.
+        connection = long_ago.filter(site__in=sites.keys() - down).exclude(pk__in=tried).first()
+        if connection is None:
+            break
+        tried.append(connection.pk)
+        try:
+            refresh(connection, sites[connection.site], wait=False)
+            refreshed += 1
+        except TransientError:
+            down.add(connection.site)
+        except ERPNextBridgeError as error:
+            logger.info("%s was not kept alive: %s.", connection, type(error).__name__)
+    return refreshed
 
 
 def columns_of(pair: TokenPair, former: SealedText | None = None) -> dict[str, Any]:
@@ -358,9 +360,11 @@ def _insist(store: Callable[[], T]) -> T:
     for pause in _pauses():
         try:
             return store()
-        except OperationalError:
+        except (OperationalError, InterfaceError):
             if time.monotonic() > patience:
                 raise
+        # A connection that the database has closed serves no attempt; outside of a transaction Django opens another.
+        connections[router.db_for_write(Connection)].close_if_unusable_or_obsolete()
         time.sleep(pause)
     raise AssertionError("There is always another pause.")
 

@@ -93,11 +93,15 @@ def sweep(limit: int = 100) -> int:
     due = PendingRevocation.objects.using(using).due().order_by("next_attempt_at")
     down: set[str] = set()
     confirmed = 0
-    for pk, site_url in list(due.values_list("pk", "site_url")[:limit]):
-        outcome = _attempt(pk, using) if site_url not in down else Outcome.FAILED
+    for _ in range(limit):
+        # One by one, so that what waits for a site that is down takes no other site's turn.
+        found = due.exclude(site_url__in=down).values_list("pk", "site_url").first()
+        if found is None:
+            break
+        outcome = _attempt(found[0], using)
         confirmed += outcome is Outcome.CONFIRMED
         if outcome is Outcome.DOWN:
-            down.add(site_url)
+            down.add(found[1])
     return confirmed
 
 

@@ -246,6 +246,11 @@ def test_a_service_account_with_a_password_logs_in_once_for_the_process(by_passw
     assert asked(site).count("login") == 1
 
 
+def test_a_service_account_with_a_password_may_have_an_answer_for_each_doctype(erpnext):
+    erpnext(USERNAME="bob@example.com", PASSWORD="bob-sandbox", CREATE_KEY={"Lead": "field"})
+    assert open_site(SERVICE).client.logged_user() == "bob@example.com"
+
+
 def test_an_ended_session_is_begun_anew_once(by_password, site):
     client = open_site(SERVICE).client
     client.logged_user()

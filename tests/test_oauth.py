@@ -168,6 +168,27 @@ def test_recorded_tokens_are_understood(server, version, call, name):
     assert (tokens.access_token, tokens.refresh_token) == (body["access_token"], body["refresh_token"])
 
 
+@pytest.mark.parametrize("told", ["soon", "nan", -5, 1e12, [60], {"s": 60}, None])
+def test_a_lifetime_that_is_none_costs_no_refreshed_token(server, told):
+    server.reply = json_reply(TOKENS | {"expires_in": told, "scope": ["openid", 7]})
+    asked = datetime.now(UTC)
+    tokens = endpoints(server).refresh("r3fr3sh")
+    assert (tokens.access_token, tokens.scope) == ("acc3ss", "openid 7")
+    assert timedelta(0) <= tokens.expires_at - asked - timedelta(hours=1) < timedelta(seconds=30)
+
+
+@pytest.mark.parametrize("told", ["soon", [60]])
+def test_a_code_that_brings_a_lifetime_that_is_none_is_an_unreadable_answer(server, told):
+    server.reply = json_reply(TOKENS | {"expires_in": told})
+    with pytest.raises(errors.UnreadableAnswer):
+        endpoints(server).exchange("c0d3c0d3", "v3r1f13r")
+
+
+def test_a_refresh_token_that_is_no_text_is_none(server):
+    server.reply = json_reply(TOKENS | {"refresh_token": 7})
+    assert endpoints(server).refresh("r3fr3sh").refresh_token is None
+
+
 def test_another_scope_than_asked_for_is_taken_as_it_is(server):
     server.reply = json_reply(TOKENS | {"scope": "openid"})
     assert endpoints(server).exchange("c0d3c0d3", "v3r1f13r").scope == "openid"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from datetime import timedelta
 
 import pytest
@@ -35,6 +36,14 @@ def lease(seconds):
 
 def expire(seconds=-1):
     Connection.objects.update(expires_at=timezone.now() + timedelta(seconds=seconds))
+
+
+@pytest.fixture
+def unused_tcp_url():
+    """The URL of a site that is down: a port that is taken, and at which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
 
 
 # Leases
@@ -256,6 +265,27 @@ def test_a_site_that_is_down_is_tried_once_for_all_its_idle_connections(
     site.requests.clear()
     assert refreshing.refresh_idle() == 0
     assert len(site.requests) == 1
+
+
+def test_idle_connections_of_a_site_that_is_gone_or_down_take_no_other_sites_turn(
+    connection, erpnext, site, settings, django_user_model, unused_tcp_url
+):
+    expire(seconds=-8 * 86400)
+    settings.ERPNEXT_BRIDGE["SITES"]["down"] = {"URL": unused_tcp_url, "CLIENT_ID": "c"}
+    for alias in ("gone", "down"):
+        for number in range(2):
+            older = django_user_model.objects.create_user(f"{alias}{number}")
+            Connection.objects.create(
+                user=older,
+                site=alias,
+                site_url=unused_tcp_url,
+                erp_user="x",
+                access_token="a",
+                refresh_token="r",
+                expires_at=timezone.now() - timedelta(days=9),
+            )
+    assert refreshing.refresh_idle(limit=2) == 1
+    assert Connection.objects.get(pk=connection.pk).access_token.open() != connection.access_token.open()
 
 
 def test_an_idle_connection_that_is_over_is_noted(connection, site, settings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from datetime import timedelta
 
 import pytest
@@ -31,6 +32,14 @@ def left_over(connection, site):
     site.trouble_clear()
     assert statuses(site) == ["Active"]
     return PendingRevocation.objects.get()
+
+
+@pytest.fixture
+def unused_tcp_url():
+    """The URL of a site that is down: a port that is taken, and at which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
 
 
 def make_due():
@@ -105,6 +114,16 @@ def test_a_site_that_is_down_is_tried_once_in_a_sweep(left_over, connect, user, 
     site.requests.clear()
     assert revoking.sweep() == 0
     assert len(site.requests) == 1
+
+
+def test_a_site_that_is_down_takes_no_other_sites_turn(left_over, site, unused_tcp_url):
+    for _ in range(3):
+        PendingRevocation.objects.create(site="default", site_url=unused_tcp_url, access_token="a")
+    long_ago = timezone.now() - timedelta(hours=1)
+    PendingRevocation.objects.exclude(pk=left_over.pk).update(next_attempt_at=long_ago)
+    PendingRevocation.objects.filter(pk=left_over.pk).update(next_attempt_at=timezone.now())
+    assert revoking.sweep(limit=2) == 1
+    assert statuses(site) == ["Revoked"]
 
 
 def test_deleting_the_user_leaves_it_to_the_sweep_too(connection, user, site):
