@@ -244,7 +244,7 @@ def _release(current: Connection, lease: str, **noted: Any) -> None:
     try:
         with transaction.atomic(using=router.db_for_write(Connection)):
             _rows(current).filter(lease=lease).update(lease="", leased_until=None, **noted)
-    except OperationalError as error:
+    except (OperationalError, InterfaceError) as error:
         logger.warning("A lease could not be given back (%s); it ends by itself.", type(error).__name__)
 
 

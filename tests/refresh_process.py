@@ -175,6 +175,39 @@ def roll_back(writes: bool, locks: bool) -> str:
     return outcome
 
 
+KILL = {
+    "postgresql": ("SELECT pg_backend_pid()", "SELECT pg_terminate_backend(%s)"),
+    "mysql": ("SELECT CONNECTION_ID()", "KILL %s"),
+}
+
+
+def cut_off() -> str:
+    """Read while the database ends this process's connection as soon as ERPNext has given new tokens; return the answer."""
+    if database.vendor not in KILL:
+        return "a file ends no connections"
+    own, kill = KILL[database.vendor]
+
+    def end(number: int) -> None:
+        with database.cursor() as cursor:
+            cursor.execute(kill, [number])
+        database.close()
+
+    def cut(*, path: str, **_: object) -> None:
+        if path.endswith("get_token"):
+            with database.cursor() as cursor:
+                cursor.execute(own)
+                number = cursor.fetchone()[0]
+            thread = threading.Thread(target=end, args=[number])
+            thread.start()
+            thread.join()
+
+    signals.request_sent.connect(cut)
+    try:
+        return read()
+    finally:
+        signals.request_sent.disconnect(cut)
+
+
 def recover() -> dict[str, object]:
     """Let the lease of the dead end, try again, and sweep; return what came of it."""
     Connection.objects.exclude(lease="").update(leased_until=timezone.now() - timedelta(seconds=1))
@@ -192,6 +225,7 @@ COMMANDS = {
     "die": die,
     "recover": recover,
     "roll_back": roll_back,
+    "cut_off": cut_off,
     "read": read,
 }
 

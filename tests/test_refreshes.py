@@ -52,3 +52,13 @@ def test_a_view_that_is_rolled_back_keeps_the_new_tokens(project, rotates, write
     assert project.do("state")["access_token"] != before["access_token"]
     assert project.do("read") == "alice@example.com"
     assert project.is_honoured(project.do("state")["refresh_token"])
+
+
+@ROTATES
+def test_a_database_that_ends_the_connection_in_a_refresh_costs_no_tokens(project, rotates):
+    project.connect(rotates=rotates)
+    answer = project.do("cut_off")
+    if "a file" in answer:
+        pytest.skip(answer)
+    assert answer == "alice@example.com"
+    assert project.is_honoured(project.do("state")["refresh_token"])
