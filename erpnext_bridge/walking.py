@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from erpnext_bridge.reading import Reader
 
 
+GROWTH = 2
+"""How many times larger than the first page of a long walk its later ones are: fewer requests for what is large."""
+
+
 class Walker:
     """Reads rows page by page."""
 
@@ -23,7 +27,11 @@ class Walker:
 
     def send(self, request: ListRequest) -> list[Row]:
         """Send one list request."""
-        return list(map(Row, self.reader.client.list(request.doctype, **request.arguments())))
+        rows = self.reader.client.list(request.doctype, **request.arguments())
+        # In place, so that no page is ever in memory twice.
+        for position, row in enumerate(rows):
+            rows[position] = Row(row)
+        return rows
 
     def slice(self, plan: Plan, branch: Branch) -> list[Row]:
         """Return the rows of a slice with an end."""
@@ -48,8 +56,9 @@ class Walker:
             yield from rows
             return
         if all(key.walkable for key in plan.selection.sort_keys):
-            yield from rows
-            yield from self._by_keys(plan, branch, rows[-1])
+            last = rows[-1]
+            yield from _handed_over(rows)
+            yield from self._by_keys(plan, branch, last)
         else:
             yield from self._by_names(plan, branch, rows)
 
@@ -59,16 +68,16 @@ class Walker:
         return rows
 
     def _by_keys(self, plan: Plan, branch: Branch, last: Row) -> Iterator[Row]:
-        keys, page_size = plan.selection.sort_keys, self.reader.page_size
+        keys, page_size = plan.selection.sort_keys, self.reader.page_size * GROWTH
         # First the rows that tie with the last one on all keys but the last, then on fewer and fewer.
         ties = len(keys) - 1
         while ties >= 0:
             after = replace(branch, filters=branch.filters + _after(keys, ties, last))
             rows = self._page(plan, after, limit=page_size)
-            yield from rows
             if rows:
                 last = rows[-1]
             ties = len(keys) - 1 if len(rows) == page_size else ties - 1
+            yield from _handed_over(rows)
 
     def _by_names(self, plan: Plan, branch: Branch, first: list[Row]) -> Iterator[Row]:
         listed = self.send(plan.request(branch, ("name",), limit=0))
@@ -111,6 +120,13 @@ class Walker:
         where = lookups.leaf(lookups.NAME, "name", "in", names, negated=False)
         selection = Selection(join.link.doctype, join.columns, where, linked=_columns_of(join.joins))
         return {collation.sort_key(row["name"]): row for row in self.reader.all_rows(selection)}
+
+
+def _handed_over(rows: list[Row]) -> Iterator[Row]:
+    """Yield the rows, and keep none of them: the next page comes when this one is gone."""
+    rows.reverse()
+    while rows:
+        yield rows.pop()
 
 
 def _columns_of(joins: Iterable[Join]) -> tuple[Column, ...]:

@@ -132,6 +132,12 @@ def test_an_iterator_holds_one_page(erp):
     assert len(erp.requests) == 1
 
 
+def test_the_later_pages_of_a_walk_are_larger(erp):
+    assert len(list(customers().order_by("name"))) == 240
+    asked = [request.query["limit_page_length"] for request in erp.requests]
+    assert asked == ["50", "100", "100"]
+
+
 def test_slices_steps_and_ends(erp):
     names = sorted((row["name"] for row in erp.rows("Customer")), key=str.casefold)
     listed = list(customers().order_by("name").values_list("name", flat=True))
