@@ -11,15 +11,15 @@ from django.utils import timezone
 from erpnext_bridge import markers
 from erpnext_bridge.access import open_site
 from erpnext_bridge.conf import get_settings
-from erpnext_bridge.errors import AuthenticationRefused, ERPNextBridgeError, RefusedError
+from erpnext_bridge.errors import AuthenticationRefused, ERPNextBridgeError, NotConnected, RefusedError
 from erpnext_bridge.identity import Identity
 from erpnext_bridge.models.write import IN_THE_WAY, DocumentWrite, KeyStrategy, State
 
 logger = logging.getLogger("erpnext_bridge")
 
 AFTER = timedelta(days=1)
-BATCHES = 200
-"""Requests whose markers one run deletes; the next one goes on."""
+WRITES = 5000
+"""Finished creates whose markers one run deletes; the next one goes on."""
 
 
 def clean(now: datetime | None = None) -> int:
@@ -38,8 +38,17 @@ def clean(now: datetime | None = None) -> int:
         batch__isnull=False,
         finished_at__lt=(now or timezone.now()) - AFTER,
     )
-    batches = {write.batch: write for write in old.order_by("finished_at")[:BATCHES]}
-    return sum(_remove(write) for write in batches.values())
+    batches = {
+        write.batch: write for write in old.order_by("finished_at").defer("payload", "history")[:WRITES]
+    }
+    count, failing = 0, set[str]()
+    for write in batches.values():
+        try:
+            count += write.site not in failing and _remove(write)
+        except ERPNextBridgeError as error:
+            failing.add(write.site)
+            logger.info("Markers at %s are deleted later: %s", write.site_label, type(error).__name__)
+    return count
 
 
 def _remove(write: DocumentWrite) -> bool:
@@ -49,13 +58,10 @@ def _remove(write: DocumentWrite) -> bool:
     identity = Identity.service(write.site) if site.has_service_account else write.identity
     try:
         markers.remove(open_site(identity).client, write.batch)
-    except AuthenticationRefused:
+    except (AuthenticationRefused, NotConnected):
         return False
     except RefusedError:
         return _forget(write) and False
-    except ERPNextBridgeError as error:
-        logger.info("Markers at %s are deleted later: %s", write.site_label, type(error).__name__)
-        return False
     return _forget(write)
 
 

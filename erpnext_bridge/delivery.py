@@ -14,7 +14,7 @@ from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import router, transaction
 from django.utils import timezone
 
 from erpnext_bridge import gate
@@ -186,7 +186,8 @@ class _Recorder:
         error = error or next((outcome.error for outcome in outcomes.values() if outcome.error), None)
         keys = {write: (write.document_key, write.base_modified) for write in outcomes}
         # A single UPDATE needs no transaction.
-        with transaction.atomic() if len(outcomes) > 1 or heir or error else nullcontext():
+        using = router.db_for_write(DocumentWrite)
+        with transaction.atomic(using=using) if len(outcomes) > 1 or heir or error else nullcontext():
             unlocked = self._pass_locks(outcomes, heir)
             saved = [
                 write

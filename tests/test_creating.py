@@ -436,9 +436,10 @@ class TestCleaning:
     def test_a_site_that_is_down_is_asked_another_time(self, marked, settings):
         settings.ERPNEXT_BRIDGE["SITES"]["default"] |= service_account(marked, "Administrator")
         self.finished("a")
+        self.finished("b")
         marked.trouble("unavailable")
         assert cleaning.clean() == 0
-        assert cleaning.clean() == 1
+        assert cleaning.clean() == 2
         assert marked.rows("Tag") == []
 
 
