@@ -134,7 +134,7 @@ def test_an_iterator_holds_one_page(erp):
 
 def test_the_later_pages_of_a_walk_are_larger(erp):
     assert len(list(customers().order_by("name"))) == 240
-    asked = [request.query["limit_page_length"] for request in erp.requests]
+    asked = [dict(request.query)["limit_page_length"] for request in erp.requests]
     assert asked == ["50", "100", "100"]
 
 
