@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from contextlib import contextmanager
 from datetime import timedelta
@@ -9,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import requests
+from django.core.management import call_command
 from django.utils import timezone
 
 from erpnext_bridge import cleaning, markers
@@ -410,6 +412,14 @@ class TestCleaning:
         assert cleaning.clean() == 1
         assert {row["name"] for row in marked.rows("Tag")} == set(markers.names_of(fresh.batch))
         assert cleaning.clean() == 0
+
+    def test_the_command_deletes_them_where_there_is_no_beat(self, marked, settings):
+        settings.ERPNEXT_BRIDGE["SITES"]["default"] |= service_account(marked, "Administrator")
+        self.finished("a")
+        out = io.StringIO()
+        call_command("erpnext_writes", "prune", stdout=out)
+        assert "by request: 1." in out.getvalue()
+        assert marked.rows("Tag") == []
 
     def test_those_that_an_undecided_write_needs_stay(self, marked, settings):
         settings.ERPNEXT_BRIDGE["SITES"]["default"] |= service_account(marked, "Administrator")

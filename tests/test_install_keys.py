@@ -57,3 +57,16 @@ def test_who_may_not_is_told_what_is_missing(site, settings):
 def test_a_doctype_that_is_not_there_is_named(site):
     with pytest.raises(CommandError, match="Nonsense"):
         call_command("erpnext_install_keys", "Nonsense")
+
+
+def test_it_stays_while_a_lost_answer_is_to_be_found_by_it(site):
+    call_command("erpnext_install_keys", "Ticket")
+    site.trouble("drop_after", match=lambda request: request.method == "POST")
+    write = enqueue("create", SERVICE, "Ticket", payload={"subject": "lost"})
+    perform(write.pk)
+    with pytest.raises(CommandError, match="tells of 1 write whether"):
+        call_command("erpnext_install_keys", "Ticket", "--remove")
+    perform(write.pk)
+    call_command("erpnext_install_keys", "Ticket", "--remove")
+    write.refresh_from_db()
+    assert write.state == State.DONE

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db.models import Q
 
 from erpnext_bridge import creating, keyfield
 from erpnext_bridge.access import open_site
@@ -12,6 +13,7 @@ from erpnext_bridge.client import FrappeClient
 from erpnext_bridge.conf import DEFAULT_SITE
 from erpnext_bridge.errors import ERPNextBridgeError, PermissionRefused
 from erpnext_bridge.identity import Identity
+from erpnext_bridge.models.write import IN_THE_WAY, DocumentWrite, KeyStrategy, State
 
 
 class Command(BaseCommand):
@@ -30,6 +32,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, doctypes: list[str], site: str, remove: bool, **options: Any) -> None:
         access = open_site(Identity.service(site))
         for doctype in doctypes:
+            if remove:
+                _refuse_while_needed(site, doctype)
             self.stdout.write(f"{doctype}: {self._change(access.client, doctype, remove)}")
             creating.forget_field(access.site.url, doctype)
 
@@ -44,3 +48,13 @@ class Command(BaseCommand):
             ) from refusal
         except ERPNextBridgeError as error:
             raise CommandError(f"{doctype}: {error}") from error
+
+
+def _refuse_while_needed(site: str, doctype: str) -> None:
+    keyed = DocumentWrite.objects.filter(site=site, doctype=doctype, key_strategy=KeyStrategy.FIELD)
+    under_way = keyed.filter(Q(state=State.SENDING) | Q(state__in=IN_THE_WAY, outcome_unknown=True))
+    if count := under_way.filter(document_name="").count():
+        raise CommandError(
+            f"{doctype}: the field tells of {count} {'write' if count == 1 else 'writes'} whether ERPNext has the document. "
+            "Wait until all are delivered, and decide about those that are uncertain; then remove it."
+        )

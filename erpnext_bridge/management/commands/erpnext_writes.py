@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import Q
 from django.utils import timezone
 
-from erpnext_bridge import metrics, retention
+from erpnext_bridge import cleaning, metrics, retention
 from erpnext_bridge.models.write import Action, DocumentWrite, DocumentWriteQuerySet, State
 from erpnext_bridge.writes import WriteStateError, cancel, resolve, retry
 
@@ -34,7 +34,11 @@ class Command(BaseCommand):
             ("retry", _add_retry, "send writes again"),
             ("cancel", _add_chosen, "give writes up"),
             ("resolve", _add_resolve, "say that ERPNext has carried out a write whose answer was lost"),
-            ("prune", _add_prune, "delete writes that are done or cancelled, and old enough"),
+            (
+                "prune",
+                _add_prune,
+                "delete writes that are done or cancelled, and old enough, and Tags at ERPNext that none needs",
+            ),
             ("stats", _add_stats, "how the queue is doing"),
         ):
             add(commands.add_parser(name, help=told, description=told))
@@ -74,8 +78,10 @@ class Command(BaseCommand):
         days = options["days"]
         if options["dry_run"]:
             self.stdout.write(f"{_count(retention.prunable(days).count())} would be deleted.")
-        else:
-            self.stdout.write(f"{_count(retention.prune(days))} deleted.")
+            return
+        if requests := cleaning.clean():
+            self.stdout.write(f"Tags of creates deleted at ERPNext, by request: {requests}.")
+        self.stdout.write(f"{_count(retention.prune(days))} deleted.")
 
     def _stats(self, options: dict[str, Any]) -> None:
         if options["prometheus"]:
