@@ -12,7 +12,7 @@ class ERPNextBridgeConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from erpnext_bridge import notifying, oauth, revoking, tasks  # noqa: F401
+        from erpnext_bridge import notifying, oauth, revoking, rights, tasks  # noqa: F401
         from erpnext_bridge.checks import register_checks
         from erpnext_bridge.models import Connection
 

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.contrib.sessions.backends.base import SessionBase
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
@@ -20,12 +21,19 @@ from erpnext_bridge.crypto import SealedText, TokensUnreadable
 
 SESSION_KEY = "erpnext_bridge_interrupted"
 MAX_BYTES = 64 << 10
-"""Sessions are small: many projects keep them in one row each, some in a cookie."""
+"""Sessions are small: many projects keep them in one row each."""
+
+MAX_BYTES_IN_COOKIE = 1 << 10
+"""Browsers drop a cookie of more than 4096 bytes, and with it all that the session holds."""
 
 KEPT_SECONDS = 3600.0
 NOT_SENT_AGAIN = "csrfmiddlewaretoken"
 
-SECRETS = re.compile(r"passw|passphrase|secret|token|cvv|cvc", re.IGNORECASE)
+SECRETS = re.compile(
+    r"passw|passphrase|passcode|pwd|secret|token|credential|cvv|cvc|(api|private)[_-]?key"
+    r"|(?<![a-z])(pass|pin|otp|ssn|iban)(?![a-z])",
+    re.IGNORECASE,
+)
 """Names of fields for which a form is not kept at all: what they hold has no place in a session."""
 
 
@@ -70,12 +78,17 @@ def _sealed(request: HttpRequest) -> str:
     fields = [[name, value] for name, values in request.POST.lists() for value in values]
     fields = [field for field in fields if field[0] != NOT_SENT_AGAIN]
     text = json.dumps(fields)
-    if len(text) > MAX_BYTES or any(SECRETS.search(name) for name, _ in fields):
+    if len(text) > _limit() or any(SECRETS.search(name) for name, _ in fields):
         return ""
     try:
         return SealedText.seal(text).stored
     except ImproperlyConfigured:
         return ""
+
+
+def _limit() -> int:
+    in_cookie = settings.SESSION_ENGINE.endswith(".signed_cookies")
+    return MAX_BYTES_IN_COOKIE if in_cookie else MAX_BYTES
 
 
 def _opened(stored: str) -> tuple[tuple[str, str], ...] | None:

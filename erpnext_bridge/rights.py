@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
+from typing import Any
 
 from django.core.cache import cache
+from django.dispatch import receiver
 
 from erpnext_bridge.access import open_site
 from erpnext_bridge.conf import get_settings
 from erpnext_bridge.errors import DocumentDoesNotExist, PermissionRefused
 from erpnext_bridge.identity import Identity
+from erpnext_bridge.models import Connection
+from erpnext_bridge.signals import connected, disconnected
 
 ACTIONS = frozenset(
     {
@@ -32,13 +37,21 @@ def can(identity: Identity, action: str, doctype: str, name: str | None = None) 
     if name == "":
         raise ValueError("The document has no name yet. Leave the name out to ask about its DocType.")
     ttl = get_settings().permission_ttl
-    key = _key(identity, action, doctype, name)
-    known = cache.get(key) if ttl > 0 else None
+    if ttl <= 0:
+        return _ask(identity, action, doctype, name)
+    key = _key(identity, cache.get(_key(identity)), action, doctype, name)
+    known = cache.get(key)
     if known is None:
         known = _ask(identity, action, doctype, name)
-        if ttl > 0:
-            cache.set(key, known, ttl)
+        cache.set(key, known, ttl)
     return bool(known)
+
+
+@receiver([connected, disconnected])
+def forget(*, connection: Connection, **_: Any) -> None:
+    """Believe no answer from before: another ERPNext user may be behind the same identity now."""
+    # For as long as an older answer may lie there, also one that was under way.
+    cache.set(_key(connection.identity), secrets.token_hex(8), 2 * get_settings().permission_ttl + 60)
 
 
 def _ask(identity: Identity, action: str, doctype: str, name: str | None) -> bool:
@@ -53,5 +66,5 @@ def _ask(identity: Identity, action: str, doctype: str, name: str | None) -> boo
 
 def _key(identity: Identity, *asked: str | None) -> str:
     # Names hold blanks and any script, which memcached refuses in keys.
-    parts = "\0".join(map(str, (identity.site, identity.user_pk, *asked)))
+    parts = repr((identity.site, identity.user_pk, *asked))
     return f"erpnext_bridge:can:{hashlib.sha256(parts.encode()).hexdigest()}"

@@ -157,12 +157,24 @@ def test_it_is_stored_sealed(ended, client):
     ("target", "data"),
     [
         ("/save/", {"password": "hidden"}),
+        ("/save/", {"new-pwd": "hidden"}),
+        ("/save/", {"card_pin": "hidden"}),
+        ("/save/", {"apiKey": "hidden"}),
         ("/sensitive/", {"qty": "2"}),
         ("/save/", {"file": SimpleUploadedFile("a.txt", b"a")}),
         ("/save/", {"note": "x" * 70_000}),
         ("/save/", {}),
     ],
-    ids=["a secret", "marked as sensitive", "a file", "too long", "nothing"],
+    ids=[
+        "a secret",
+        "a short word for one",
+        "a number that is one",
+        "a key",
+        "marked as sensitive",
+        "a file",
+        "too long",
+        "nothing",
+    ],
 )
 def test_what_cannot_be_kept_is_said(ended, client, site, target, data):
     answer = client.post(target, data, headers={"referer": "http://testserver/form/"})
@@ -170,6 +182,23 @@ def test_what_cannot_be_kept_is_said(ended, client, site, target, data):
     assert "could not be kept" in client.get(answer["Location"]).content.decode()
     assert reconnect(client, site, answer["Location"])["Location"] == "/form/"
     assert SESSION_KEY not in client.session
+
+
+@pytest.mark.parametrize("name", ["shipping", "passenger", "opinion", "keyword"])
+def test_a_name_that_only_sounds_like_a_secret_is_kept(ended, client, name):
+    client.post("/save/", {name: "harmless"})
+    assert client.session[SESSION_KEY]["fields"]
+
+
+def test_a_session_in_a_cookie_takes_less(ended, user, settings):
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+    client = Client()
+    client.force_login(user)
+    client.post("/save/", {"note": "x" * 800})
+    assert client.session[SESSION_KEY]["fields"]
+    assert len(client.cookies["sessionid"].value) < 4000
+    client.post("/save/", {"note": "x" * 1100})
+    assert client.session[SESSION_KEY]["fields"] == ""
 
 
 def test_json_is_not_kept_and_not_redirected(ended, client):

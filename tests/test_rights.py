@@ -7,9 +7,9 @@ from django.core.cache import cache
 from django.template import Context, Template
 from django.test import RequestFactory
 
-from erpnext_bridge import access, rights
+from erpnext_bridge import access, connecting, rights
 from erpnext_bridge.access import open_site
-from erpnext_bridge.errors import SiteUnreachable
+from erpnext_bridge.errors import NotConnected, SiteUnreachable
 from erpnext_bridge.identity import Identity, acting_as
 from erpnext_bridge.sandbox import Sandbox
 from tests.erp.models import Customer, ToDo
@@ -85,13 +85,28 @@ def test_a_connection_can(connection, site):
     assert not connection.can("read", "User", "nobody@example.com")
 
 
-def test_one_users_rights_are_not_anothers(connection, connect, django_user_model, site):
-    assert connection.can("create", "User")
-    connect(django_user_model.objects.create_user("bob"), "bob@example.com")
+def lose_a_role(site):
+    """Let Bob be a System Manager no more."""
     with site.site.lock:
         site.site.store.delete("Has Role", {"parent": "bob@example.com", "role": "System Manager"})
         site.site.store.commit()
+
+
+def test_one_users_rights_are_not_anothers(connection, connect, django_user_model, site):
+    assert connection.can("create", "User")
+    connect(django_user_model.objects.create_user("bob"), "bob@example.com")
+    lose_a_role(site)
     assert not django_user_model.objects.get(username="bob").erpnext_connections.get().can("create", "User")
+
+
+def test_the_rights_of_another_account_are_asked_anew_at_once(connection, connect, user, site):
+    assert connection.can("create", "User")
+    lose_a_role(site)
+    connect(user, "bob@example.com")
+    assert not user.erpnext_connections.get().can("create", "User")
+    connecting.disconnect(user.erpnext_connections.get())
+    with pytest.raises(NotConnected):
+        rights.can(Identity.for_user(user), "create", "User")
 
 
 # The tag
