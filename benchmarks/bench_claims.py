@@ -118,8 +118,8 @@ def templates() -> list[Any]:
 
 def claim() -> float:
     """Return the median of the seconds that it takes to find and take the next write; each is then put back."""
-    from erpnext_bridge.claiming import next_due, take
     from erpnext_bridge.models import DocumentWrite
+    from erpnext_bridge.outbox.claiming import next_due, take
 
     seconds = []
     for _ in range(ROUNDS):

@@ -19,11 +19,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
 
-from erpnext_bridge import refreshing
 from erpnext_bridge.client import FrappeClient
 from erpnext_bridge.conf import Site, get_settings
 from erpnext_bridge.credentials import ApiKey, Bearer, Credentials, Secret
-from erpnext_bridge.endpoints import reporter
 from erpnext_bridge.errors import (
     AuthenticationRefused,
     NeedsReconnect,
@@ -33,6 +31,8 @@ from erpnext_bridge.errors import (
 )
 from erpnext_bridge.identity import Identity
 from erpnext_bridge.models import Connection
+from erpnext_bridge.tokens import refreshing
+from erpnext_bridge.tokens.endpoints import reporter
 from erpnext_bridge.transport import Timeouts
 
 LAST_SECONDS = 5.0

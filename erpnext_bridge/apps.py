@@ -12,9 +12,10 @@ class ERPNextBridgeConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from erpnext_bridge import notifying, oauth, revoking, rights, tasks  # noqa: F401
+        from erpnext_bridge import notifying, oauth, rights, tasks  # noqa: F401
         from erpnext_bridge.checks import register_checks
         from erpnext_bridge.models import Connection
+        from erpnext_bridge.tokens import revoking
 
         oauth.install()
         register_checks()

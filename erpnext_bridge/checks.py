@@ -22,7 +22,7 @@ from django.urls import NoReverseMatch
 
 from erpnext_bridge.addresses import absolute, page, redirect_uri
 from erpnext_bridge.conf import BridgeSettings, ClientAuth, CreateKey, Site, get_settings
-from erpnext_bridge.crypto import fernet_key, is_fernet_key
+from erpnext_bridge.tokens.crypto import fernet_key, is_fernet_key
 from erpnext_bridge.transport import origin_of
 
 MIDDLEWARE = "erpnext_bridge.middleware.ConnectionMiddleware"

@@ -16,19 +16,20 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.db import router, transaction
 from django.utils import timezone
 
-from erpnext_bridge import pending, revoking, signals
+from erpnext_bridge import signals
 from erpnext_bridge.client import FrappeClient
 from erpnext_bridge.conf import Site, get_settings
 from erpnext_bridge.credentials import Bearer, Secret
-from erpnext_bridge.crypto import SealedText, token_cipher
-from erpnext_bridge.endpoints import endpoints_of
 from erpnext_bridge.errors import NeedsReconnect, RefusedError, UnreadableAnswer
 from erpnext_bridge.identity import Identity
 from erpnext_bridge.models import Connection
 from erpnext_bridge.models.revocation import Cause
 from erpnext_bridge.oauth import OAuthEndpoints, TokenPair, new_pkce
-from erpnext_bridge.pending import PendingConnect, StateRefused
-from erpnext_bridge.refreshing import check_usable, columns_of
+from erpnext_bridge.tokens import pending, revoking
+from erpnext_bridge.tokens.crypto import SealedText, token_cipher
+from erpnext_bridge.tokens.endpoints import endpoints_of
+from erpnext_bridge.tokens.pending import PendingConnect, StateRefused
+from erpnext_bridge.tokens.refreshing import check_usable, columns_of
 
 SIGNED_OUT = "You are not signed in any more. Sign in, and start again."
 NO_CODE = "The answer from ERPNext holds no code."

@@ -19,17 +19,17 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import NoReverseMatch
 
-from erpnext_bridge import markers
 from erpnext_bridge.access import SiteAccess, open_site
 from erpnext_bridge.addresses import redirect_uri
 from erpnext_bridge.checks import check_settings
 from erpnext_bridge.conf import Site, get_settings
-from erpnext_bridge.crypto import TokensUnreadable
-from erpnext_bridge.endpoints import endpoints_of
 from erpnext_bridge.errors import ERPNextBridgeError, GrantRefused, NeedsReconnect
 from erpnext_bridge.identity import Identity
 from erpnext_bridge.models import Connection, PendingRevocation
 from erpnext_bridge.models.connection import Health
+from erpnext_bridge.outbox import markers
+from erpnext_bridge.tokens.crypto import TokensUnreadable
+from erpnext_bridge.tokens.endpoints import endpoints_of
 from erpnext_bridge.transport import Answer, Request, Timeouts, transport_for
 
 OK, NOTE, WARNING, PROBLEM = "ok", "note", "warning", "problem"

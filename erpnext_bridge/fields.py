@@ -17,7 +17,7 @@ from django.db.models.lookups import Contains, EndsWith, IContains, IEndsWith, I
 from django.forms import TextInput
 
 from erpnext_bridge.attachments import AttachedFileAttribute
-from erpnext_bridge.operators import TREE_LOOKUPS
+from erpnext_bridge.compiler.operators import TREE_LOOKUPS
 
 if TYPE_CHECKING:
     CharField = models.CharField[Any, Any]

@@ -17,7 +17,7 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 
-from erpnext_bridge.crypto import SealedText, TokensUnreadable
+from erpnext_bridge.tokens.crypto import SealedText, TokensUnreadable
 
 SESSION_KEY = "erpnext_bridge_interrupted"
 MAX_BYTES = 64 << 10

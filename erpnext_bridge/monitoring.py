@@ -19,9 +19,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from erpnext_bridge.conf import Site, get_settings
-from erpnext_bridge.crypto import token_cipher
 from erpnext_bridge.models import Connection, PendingRevocation
 from erpnext_bridge.probing import unreachable
+from erpnext_bridge.tokens.crypto import token_cipher
 
 MAY_SEE = "erpnext_bridge.view_connection"
 

@@ -9,9 +9,9 @@ from django.core.cache import cache
 from erpnext_bridge.access import open_site
 from erpnext_bridge.client import FrappeClient
 from erpnext_bridge.conf import Site
-from erpnext_bridge.endpoints import reporter
 from erpnext_bridge.errors import ERPNextBridgeError
 from erpnext_bridge.models import Connection
+from erpnext_bridge.tokens.endpoints import reporter
 from erpnext_bridge.transport import Timeouts
 
 PING_SECONDS = 30.0

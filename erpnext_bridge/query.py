@@ -21,14 +21,14 @@ from django.db.models.sql import Query
 from erpnext_bridge.access import SiteAccess, open_site
 from erpnext_bridge.bulk import WritingQuerySet
 from erpnext_bridge.compiler import Compiled, Compiler, resolved_aggregates
+from erpnext_bridge.compiler.dialects import dialect_for
+from erpnext_bridge.compiler.rows import Row
 from erpnext_bridge.conf import DEFAULT_SITE, get_settings
-from erpnext_bridge.dialects import dialect_for
 from erpnext_bridge.errors import NotConnected, UnsupportedQuery
-from erpnext_bridge.explaining import WHOLE_DOCUMENT, explain_query, told
 from erpnext_bridge.identity import Identity, acting_as, ambient_identity
 from erpnext_bridge.later import LaterQuerySet
-from erpnext_bridge.reading import Reader
-from erpnext_bridge.rows import Row
+from erpnext_bridge.reading.explaining import WHOLE_DOCUMENT, explain_query, told
+from erpnext_bridge.reading.reader import Reader
 from erpnext_bridge.values import column_of, decoder
 
 _D = TypeVar("_D", bound=models.Model, covariant=True)

@@ -17,12 +17,14 @@ from celery import shared_task
 from django.dispatch import receiver
 from django.utils import timezone
 
-from erpnext_bridge import cleaning, gate, refreshing, retention, revoking, writes
-from erpnext_bridge.claiming import next_due
+from erpnext_bridge import retention, writes
 from erpnext_bridge.conf import get_settings
 from erpnext_bridge.models.write import WAITING, DocumentWrite
+from erpnext_bridge.outbox import cleaning, gate
+from erpnext_bridge.outbox.claiming import next_due
 from erpnext_bridge.schedule import SWEEP_EVERY
 from erpnext_bridge.signals import write_changed
+from erpnext_bridge.tokens import refreshing, revoking
 
 logger = logging.getLogger("erpnext_bridge")
 

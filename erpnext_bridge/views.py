@@ -26,12 +26,12 @@ from django.views.decorators.http import require_GET, require_http_methods
 from erpnext_bridge import connecting, interruptions
 from erpnext_bridge.addresses import asked_next, connect_page, page, redirect_uri
 from erpnext_bridge.conf import DEFAULT_SITE, Site, get_settings
-from erpnext_bridge.crypto import TokensUnreadable
 from erpnext_bridge.errors import ERPNextBridgeError
 from erpnext_bridge.identity import Identity
 from erpnext_bridge.models import Connection
 from erpnext_bridge.pages import NOT_ERPNEXT, error_response, logger, page_for
-from erpnext_bridge.pending import StateRefused
+from erpnext_bridge.tokens.crypto import TokensUnreadable
+from erpnext_bridge.tokens.pending import StateRefused
 
 
 @dataclass(frozen=True)

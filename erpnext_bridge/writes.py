@@ -18,9 +18,7 @@ from django.db.models import Q
 from django.dispatch import receiver
 from django.utils import timezone
 
-from erpnext_bridge import gate
 from erpnext_bridge.conf import get_settings, get_site
-from erpnext_bridge.delivery import drain, perform, perform_next
 from erpnext_bridge.identity import Identity
 from erpnext_bridge.models.write import (
     IN_THE_WAY,
@@ -32,7 +30,9 @@ from erpnext_bridge.models.write import (
     State,
     WriteFile,
 )
-from erpnext_bridge.ordering import (
+from erpnext_bridge.outbox import gate
+from erpnext_bridge.outbox.delivery import drain, perform, perform_next
+from erpnext_bridge.outbox.ordering import (
     key_of_document,
     key_of_new,
     lane_of,
@@ -43,7 +43,7 @@ from erpnext_bridge.ordering import (
     share_fate,
     share_fates,
 )
-from erpnext_bridge.outcomes import can_find_out
+from erpnext_bridge.outbox.outcomes import can_find_out
 from erpnext_bridge.payloads import FILE, encode, fill_names, references
 from erpnext_bridge.signals import connected
 

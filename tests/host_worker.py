@@ -41,15 +41,15 @@ def queue(subject):
 
 def deliver(pk):
     """Deliver once, as a task does."""
-    from erpnext_bridge.delivery import perform
+    from erpnext_bridge.outbox.delivery import perform
 
     perform(pk)
 
 
 def take_over(pk):
     """Do what beat and a worker do, until the write is settled."""
-    from erpnext_bridge.delivery import perform
     from erpnext_bridge.models import DocumentWrite
+    from erpnext_bridge.outbox.delivery import perform
     from erpnext_bridge.writes import sweep
 
     deadline = time.monotonic() + DEADLINE

@@ -26,10 +26,11 @@ from django.db import connection as database  # noqa: E402
 from django.db import connections, transaction  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
-from erpnext_bridge import revoking, signals  # noqa: E402
+from erpnext_bridge import signals  # noqa: E402
 from erpnext_bridge.access import open_site  # noqa: E402
 from erpnext_bridge.errors import NeedsReconnect  # noqa: E402
 from erpnext_bridge.models import Connection, PendingRevocation  # noqa: E402
+from erpnext_bridge.tokens import revoking  # noqa: E402
 
 
 def setup() -> None:

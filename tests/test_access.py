@@ -14,7 +14,6 @@ from django.utils import timezone
 
 from erpnext_bridge import access, signals
 from erpnext_bridge.access import open_site
-from erpnext_bridge.crypto import TokensUnreadable
 from erpnext_bridge.errors import (
     AuthenticationRefused,
     NeedsReconnect,
@@ -25,6 +24,7 @@ from erpnext_bridge.errors import (
 )
 from erpnext_bridge.identity import Identity
 from erpnext_bridge.models import Connection
+from erpnext_bridge.tokens.crypto import TokensUnreadable
 from tests.wire_server import Reply, WireServer
 
 pytestmark = pytest.mark.django_db(transaction=True)

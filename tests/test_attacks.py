@@ -30,10 +30,10 @@ from erpnext_bridge.access import open_site
 from erpnext_bridge.client import FrappeClient
 from erpnext_bridge.conf import get_settings, get_site
 from erpnext_bridge.credentials import ApiKey, Bearer, Secret
-from erpnext_bridge.endpoints import endpoints_of
 from erpnext_bridge.identity import Identity
 from erpnext_bridge.models import Connection, PendingRevocation
-from erpnext_bridge.pending import MAX_PENDING, SESSION_KEY
+from erpnext_bridge.tokens.endpoints import endpoints_of
+from erpnext_bridge.tokens.pending import MAX_PENDING, SESSION_KEY
 from erpnext_bridge.transport import Timeouts
 from tests.conftest import PASSWORDS, REDIRECT_URI
 from tests.erp.models import ToDo

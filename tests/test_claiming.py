@@ -9,11 +9,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from erpnext_bridge import claiming, gate
-from erpnext_bridge.delivery import drain, perform
 from erpnext_bridge.models import DocumentWrite, SiteGate
 from erpnext_bridge.models.write import Priority, State
-from erpnext_bridge.ordering import release_all
+from erpnext_bridge.outbox import claiming, gate
+from erpnext_bridge.outbox.delivery import drain, perform
+from erpnext_bridge.outbox.ordering import release_all
 from erpnext_bridge.writes import enqueue, enqueue_many, sweep
 from tests.write_site import SERVICE, open_write_site, writes_seen
 

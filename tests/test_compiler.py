@@ -18,14 +18,14 @@ from django.test.utils import isolate_apps, override_settings
 from django.utils import timezone
 
 from erpnext_bridge.compiler import Compiler
-from erpnext_bridge.dialects import V15, V16
+from erpnext_bridge.compiler.dialects import V15, V16
+from erpnext_bridge.compiler.formula import FALSE, TRUE, Check, leaves, literals
+from erpnext_bridge.compiler.plan import Selection, make_plan
+from erpnext_bridge.compiler.rows import Row
 from erpnext_bridge.documents import Document
 from erpnext_bridge.errors import UnsupportedQuery
 from erpnext_bridge.fields import Link
-from erpnext_bridge.formula import FALSE, TRUE, Check, leaves, literals
 from erpnext_bridge.identity import Identity
-from erpnext_bridge.plan import Selection, make_plan
-from erpnext_bridge.rows import Row
 from tests.erp.models import Customer, Item, Lead, SalesOrder, SalesOrderItem, ToDo
 
 ZONE = ZoneInfo("America/New_York")

@@ -11,12 +11,13 @@ from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 
-from erpnext_bridge import connecting, pending, refreshing, signals
+from erpnext_bridge import connecting, signals
 from erpnext_bridge.conf import get_site
-from erpnext_bridge.endpoints import endpoints_of
 from erpnext_bridge.errors import GrantRefused, NeedsReconnect, NotConnected
 from erpnext_bridge.models import Connection
-from erpnext_bridge.pending import MAX_PENDING, PendingConnect, StateRefused
+from erpnext_bridge.tokens import pending, refreshing
+from erpnext_bridge.tokens.endpoints import endpoints_of
+from erpnext_bridge.tokens.pending import MAX_PENDING, PendingConnect, StateRefused
 from tests.conftest import REDIRECT_URI
 from tests.wire_server import Reply, WireServer
 

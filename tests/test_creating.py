@@ -13,13 +13,13 @@ import requests
 from django.core.management import call_command
 from django.utils import timezone
 
-from erpnext_bridge import cleaning, markers
 from erpnext_bridge.access import open_site
-from erpnext_bridge.creating import only_embedding
-from erpnext_bridge.delivery import drain, perform
-from erpnext_bridge.keyfield import FIELDNAME, field_of
 from erpnext_bridge.models import DocumentWrite, WriteFile
 from erpnext_bridge.models.write import KeyStrategy, State
+from erpnext_bridge.outbox import cleaning, markers
+from erpnext_bridge.outbox.creating import only_embedding
+from erpnext_bridge.outbox.delivery import drain, perform
+from erpnext_bridge.outbox.keyfield import FIELDNAME, field_of
 from erpnext_bridge.sandbox.meta import DocType
 from erpnext_bridge.writes import cancel, enqueue_file, enqueue_many, retry, sweep
 from tests.write_site import SERVICE, due_now, open_write_site, service_account, writes_seen

@@ -13,9 +13,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 from django.utils import timezone
 
-from erpnext_bridge.crypto import SealedText, TokensUnreadable, fernet_key, is_fernet_key
 from erpnext_bridge.errors import NeedsReconnect
 from erpnext_bridge.models import Connection
+from erpnext_bridge.tokens.crypto import SealedText, TokensUnreadable, fernet_key, is_fernet_key
 
 PASSPHRASE = "correct horse battery staple, twice"
 

@@ -12,9 +12,9 @@ import pytest
 import erpnext_bridge
 from erpnext_bridge import errors
 from erpnext_bridge.compiler.judges import TESTS
+from erpnext_bridge.compiler.lookups import LOOKUPS
 from erpnext_bridge.compiler.moments import EXTRACTS
 from erpnext_bridge.conf import BridgeSettings, Site
-from erpnext_bridge.lookups import LOOKUPS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

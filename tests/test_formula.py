@@ -4,7 +4,18 @@ import itertools
 
 import pytest
 
-from erpnext_bridge.formula import FALSE, TRUE, And, Literal, Or, all_of, any_of, branches, literals, matches
+from erpnext_bridge.compiler.formula import (
+    FALSE,
+    TRUE,
+    And,
+    Literal,
+    Or,
+    all_of,
+    any_of,
+    branches,
+    literals,
+    matches,
+)
 
 
 def lit(fieldname, test="eq", value="x", *, null_ok=False):

@@ -7,11 +7,11 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from erpnext_bridge import gate
 from erpnext_bridge.conf import get_site
 from erpnext_bridge.errors import SiteUnreachable
 from erpnext_bridge.models import DocumentWrite
 from erpnext_bridge.models.gate import SiteGate
+from erpnext_bridge.outbox import gate
 from erpnext_bridge.writes import enqueue, perform
 from tests.write_site import SERVICE, open_write_site
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from django.core.management import CommandError, call_command
 
-from erpnext_bridge.delivery import perform
-from erpnext_bridge.keyfield import FIELDNAME
 from erpnext_bridge.models.write import KeyStrategy, State
+from erpnext_bridge.outbox.delivery import perform
+from erpnext_bridge.outbox.keyfield import FIELDNAME
 from erpnext_bridge.writes import enqueue
 from tests.write_site import SERVICE, open_write_site, service_account
 

@@ -14,12 +14,12 @@ from django.test import Client
 from django.urls import include, path
 from django.views.decorators.debug import sensitive_post_parameters
 
-from erpnext_bridge import refreshing
 from erpnext_bridge.access import open_site
 from erpnext_bridge.decorators import connection_required
 from erpnext_bridge.identity import Identity
 from erpnext_bridge.interruptions import SESSION_KEY
 from erpnext_bridge.models import Connection
+from erpnext_bridge.tokens import refreshing
 from tests.conftest import PASSWORDS
 from tests.erp_browser import ErpBrowser
 

@@ -18,10 +18,10 @@ from erpnext_bridge import access
 from erpnext_bridge.access import open_site
 from erpnext_bridge.conf import get_site
 from erpnext_bridge.decorators import connection_required
-from erpnext_bridge.endpoints import endpoints_of
 from erpnext_bridge.errors import NotConnected
 from erpnext_bridge.identity import Identity, acting_as, ambient_identity
 from erpnext_bridge.sandbox import Sandbox, User, World
+from erpnext_bridge.tokens.endpoints import endpoints_of
 from tests.erp.models import ToDo
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls(__name__)]

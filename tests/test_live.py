@@ -16,14 +16,15 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
-from erpnext_bridge import access, connecting, refreshing, revoking
+from erpnext_bridge import access, connecting
 from erpnext_bridge.access import open_site
 from erpnext_bridge.client import FrappeClient
 from erpnext_bridge.conf import get_site
 from erpnext_bridge.credentials import ApiKey
-from erpnext_bridge.endpoints import endpoints_of
 from erpnext_bridge.errors import NeedsReconnect
 from erpnext_bridge.models import Connection, PendingRevocation
+from erpnext_bridge.tokens import refreshing, revoking
+from erpnext_bridge.tokens.endpoints import endpoints_of
 from tests.erp_browser import ErpBrowser
 
 URL = os.environ.get("ERPNEXT_URL", "")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import django
 import pytest
 
-from erpnext_bridge import refreshing
 from erpnext_bridge.conf import get_site
 from erpnext_bridge.errors import NeedsReconnect
+from erpnext_bridge.tokens import refreshing
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

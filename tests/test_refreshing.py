@@ -10,13 +10,14 @@ from django.db import connection as database
 from django.db import transaction
 from django.utils import timezone
 
-from erpnext_bridge import refreshing, signals
+from erpnext_bridge import signals
 from erpnext_bridge.access import open_site
 from erpnext_bridge.conf import get_site
-from erpnext_bridge.endpoints import endpoints_of
 from erpnext_bridge.errors import AuthenticationRefused, NeedsReconnect, NotConnected, SiteUnreachable
 from erpnext_bridge.models import Connection, PendingRevocation
 from erpnext_bridge.models.connection import Health
+from erpnext_bridge.tokens import refreshing
+from erpnext_bridge.tokens.endpoints import endpoints_of
 from tests.conftest import REDIRECT_URI
 from tests.wire_server import Reply, WireServer
 

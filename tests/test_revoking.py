@@ -10,9 +10,10 @@ from django.core.management import call_command
 from django.db import transaction
 from django.utils import timezone
 
-from erpnext_bridge import connecting, revoking, signals
+from erpnext_bridge import connecting, signals
 from erpnext_bridge.models import Connection, PendingRevocation
 from erpnext_bridge.tasks import tend
+from erpnext_bridge.tokens import revoking
 from tests.wire_server import Reply, WireServer
 
 pytestmark = pytest.mark.django_db(transaction=True)

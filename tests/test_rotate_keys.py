@@ -7,10 +7,11 @@ from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command
 from django.db import connection as database
 
-from erpnext_bridge import refreshing, signals
+from erpnext_bridge import signals
 from erpnext_bridge.access import open_site
 from erpnext_bridge.conf import get_site
 from erpnext_bridge.models import Connection, PendingRevocation
+from erpnext_bridge.tokens import refreshing
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from erpnext_bridge.sending import holds
+from erpnext_bridge.outbox.sending import holds
 
 
 @pytest.mark.parametrize(

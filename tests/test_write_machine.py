@@ -24,10 +24,10 @@ from hypothesis.stateful import (
 )
 
 from erpnext_bridge import tasks
-from erpnext_bridge.delivery import perform
-from erpnext_bridge.keyfield import field_of
 from erpnext_bridge.models import DocumentWrite
 from erpnext_bridge.models.write import WAITING, Action, State
+from erpnext_bridge.outbox.delivery import perform
+from erpnext_bridge.outbox.keyfield import field_of
 from erpnext_bridge.signals import request_sent
 from erpnext_bridge.writes import WriteStateError, cancel, enqueue, enqueue_many, retry, sweep
 from tests.write_site import SERVICE, open_write_site

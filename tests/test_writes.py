@@ -17,12 +17,12 @@ from django.utils import timezone
 
 from erpnext_bridge import writes
 from erpnext_bridge.access import open_site
-from erpnext_bridge.delivery import perform
 from erpnext_bridge.errors import RefusedError
 from erpnext_bridge.identity import Identity
 from erpnext_bridge.models import Connection, DocumentWrite
 from erpnext_bridge.models.write import KeyStrategy, State
-from erpnext_bridge.outcomes import outcome_of
+from erpnext_bridge.outbox.delivery import perform
+from erpnext_bridge.outbox.outcomes import outcome_of
 from erpnext_bridge.signals import connected
 from erpnext_bridge.writes import (
     WriteStateError,

@@ -14,11 +14,11 @@ from django.contrib.auth.models import User as DjangoUser
 from django.db import connection
 from django.utils import timezone
 
-from erpnext_bridge.crypto import SealedText
-from erpnext_bridge.delivery import perform
 from erpnext_bridge.identity import Identity
 from erpnext_bridge.models import Connection, DocumentWrite
+from erpnext_bridge.outbox.delivery import perform
 from erpnext_bridge.sandbox import Sandbox, User, World
+from erpnext_bridge.tokens.crypto import SealedText
 
 SERVICE = Identity.service()
 

@@ -9,9 +9,10 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from erpnext_bridge import connecting, revoking
+from erpnext_bridge import connecting
 from erpnext_bridge.models import Connection, PendingRevocation
 from erpnext_bridge.probing import probe
+from erpnext_bridge.tokens import revoking
 
 if TYPE_CHECKING:
     _ConnectionAdmin = admin.ModelAdmin[Connection]

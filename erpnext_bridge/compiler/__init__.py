@@ -26,16 +26,16 @@ from django.db.models.expressions import Col
 from erpnext_bridge import values
 from erpnext_bridge.compiler.aggregates import Aggregates, resolved_aggregates
 from erpnext_bridge.compiler.conditions import Conditions
+from erpnext_bridge.compiler.folding import Grouping
+from erpnext_bridge.compiler.formula import TRUE, Check, Formula, all_of
 from erpnext_bridge.compiler.kinds import Field, kind_of, rows_of
 from erpnext_bridge.compiler.ordering import SHUFFLED, Ordering
+from erpnext_bridge.compiler.plan import Compiled, OrderKey, Selection
 from erpnext_bridge.compiler.related import asked_of, of_document
+from erpnext_bridge.compiler.rows import Column, Term
 from erpnext_bridge.compiler.scope import Scope, cols_of
 from erpnext_bridge.compiler.terms import Terms
 from erpnext_bridge.errors import UnsupportedQuery
-from erpnext_bridge.folding import Grouping
-from erpnext_bridge.formula import TRUE, Check, Formula, all_of
-from erpnext_bridge.plan import Compiled, OrderKey, Selection
-from erpnext_bridge.rows import Column, Term
 
 __all__ = ["Compiled", "Compiler", "kind_of", "resolved_aggregates", "rows_of"]
 

@@ -10,15 +10,16 @@ from typing import Any
 from django.db.models.aggregates import Avg, Count, Max, Min, Sum
 from django.db.models.expressions import Col, Ref, Star
 
-from erpnext_bridge import folding, lookups, values
+from erpnext_bridge import values
+from erpnext_bridge.compiler import folding, lookups
+from erpnext_bridge.compiler.folding import Fold, Relation
+from erpnext_bridge.compiler.formula import TRUE, Check, Formula, all_of
 from erpnext_bridge.compiler.kinds import kind_of, rows_of
+from erpnext_bridge.compiler.plan import Selection
+from erpnext_bridge.compiler.rows import Column, Term
 from erpnext_bridge.compiler.scope import Scope, cols_of
 from erpnext_bridge.compiler.terms import Terms
 from erpnext_bridge.errors import UnsupportedQuery
-from erpnext_bridge.folding import Fold, Relation
-from erpnext_bridge.formula import TRUE, Check, Formula, all_of
-from erpnext_bridge.plan import Selection
-from erpnext_bridge.rows import Column, Term
 
 _FUNCTIONS = {Count: folding.COUNT, Sum: folding.SUM, Avg: folding.AVG, Min: folding.MIN, Max: folding.MAX}
 

@@ -20,17 +20,17 @@ from django.db.models.lookups import In, Lookup
 from django.db.models.sql import Query
 from django.db.models.sql.where import AND, OR, NothingNode, WhereNode
 
-from erpnext_bridge import lookups, values
-from erpnext_bridge.compiler import moments
+from erpnext_bridge import values
+from erpnext_bridge.compiler import lookups, moments
+from erpnext_bridge.compiler.formula import FALSE, TRUE, Check, Formula, Literal, all_of, any_of
 from erpnext_bridge.compiler.judges import sides
 from erpnext_bridge.compiler.kinds import Field, kind_of, rows_of
+from erpnext_bridge.compiler.plan import Compiled, Inner, Selection
 from erpnext_bridge.compiler.related import of_document
+from erpnext_bridge.compiler.rows import Column
 from erpnext_bridge.compiler.scope import Scope, cols_of
 from erpnext_bridge.compiler.terms import Terms
 from erpnext_bridge.errors import UnsupportedQuery
-from erpnext_bridge.formula import FALSE, TRUE, Check, Formula, Literal, all_of, any_of
-from erpnext_bridge.plan import Compiled, Inner, Selection
-from erpnext_bridge.rows import Column
 
 CompileInner = Callable[[Any], Compiled]
 """Compiles an inner query."""

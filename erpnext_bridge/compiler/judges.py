@@ -12,9 +12,9 @@ from django.db.models.sql import Query
 from django.db.models.sql.where import AND, OR, NothingNode, WhereNode
 
 from erpnext_bridge import collation
+from erpnext_bridge.compiler.folding import comparable
+from erpnext_bridge.compiler.rows import Column, Judge, Row, Term
 from erpnext_bridge.errors import UnsupportedQuery
-from erpnext_bridge.folding import comparable
-from erpnext_bridge.rows import Column, Judge, Row, Term
 
 Compile = Callable[[Any], Term]
 """Turns an expression into a term."""

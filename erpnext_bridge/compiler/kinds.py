@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from erpnext_bridge import lookups
-from erpnext_bridge.formula import TRUE, Formula, all_of
+from erpnext_bridge.compiler import lookups
+from erpnext_bridge.compiler.formula import TRUE, Formula, all_of
 
 Field = Any
 """A model field; the stubs know too little of `column`, `target_field` and `is_relation` to be of help."""

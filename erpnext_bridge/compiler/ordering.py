@@ -13,9 +13,9 @@ from django.db.models.functions import Random
 
 from erpnext_bridge import values
 from erpnext_bridge.compiler.kinds import kind_of
+from erpnext_bridge.compiler.plan import OrderKey
 from erpnext_bridge.compiler.terms import Terms
 from erpnext_bridge.errors import UnsupportedQuery
-from erpnext_bridge.plan import OrderKey
 
 SHUFFLED = OrderKey("?", "")
 """Stands for `order_by("?")`."""

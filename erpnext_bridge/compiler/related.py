@@ -10,12 +10,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from erpnext_bridge import lookups, values
+from erpnext_bridge import values
+from erpnext_bridge.compiler import lookups
+from erpnext_bridge.compiler.formula import (
+    FALSE,
+    TRUE,
+    And,
+    Check,
+    Formula,
+    Literal,
+    Or,
+    all_of,
+    any_of,
+    leaves,
+)
 from erpnext_bridge.compiler.kinds import kind_of, rows_of
+from erpnext_bridge.compiler.plan import Selection
 from erpnext_bridge.compiler.scope import Scope
 from erpnext_bridge.errors import UnsupportedQuery
-from erpnext_bridge.formula import FALSE, TRUE, And, Check, Formula, Literal, Or, all_of, any_of, leaves
-from erpnext_bridge.plan import Selection
 
 MAX_PARTS = 64
 """Conjunctions that one condition on child rows may be spread into."""

@@ -11,9 +11,9 @@ from django.db.models.expressions import Col
 from django.db.models.fields.related import ForeignKey
 from django.db.models.sql.constants import INNER
 
+from erpnext_bridge.compiler.rows import Link
 from erpnext_bridge.errors import UnsupportedQuery
 from erpnext_bridge.identity import Identity
-from erpnext_bridge.rows import Link
 
 
 class Scope:

@@ -23,9 +23,9 @@ from django.db.models.functions.text import ConcatPair
 from erpnext_bridge import values
 from erpnext_bridge.compiler import moments
 from erpnext_bridge.compiler.judges import Judged, judged
+from erpnext_bridge.compiler.rows import Column, Row, Term
 from erpnext_bridge.compiler.scope import Scope
 from erpnext_bridge.errors import UnsupportedQuery
-from erpnext_bridge.rows import Column, Row, Term
 
 Register = Callable[[Any], int]
 """Takes an aggregate and returns its position in `Row.folded`."""

@@ -1,6 +1,6 @@
 import django.db.models.deletion
 import django.utils.timezone
-import erpnext_bridge.crypto
+import erpnext_bridge.tokens.crypto
 from django.conf import settings
 from django.db import migrations, models
 
@@ -22,8 +22,8 @@ class Migration(migrations.Migration):
                 ('site_url', models.CharField(help_text='Where the tokens were issued; they are sent nowhere else.', max_length=500)),
                 ('erp_user', models.CharField(max_length=140, verbose_name='ERPNext user')),
                 ('full_name', models.CharField(blank=True, max_length=255)),
-                ('access_token', erpnext_bridge.crypto.EncryptedTextField(editable=False)),
-                ('refresh_token', erpnext_bridge.crypto.EncryptedTextField(blank=True, editable=False)),
+                ('access_token', erpnext_bridge.tokens.crypto.EncryptedTextField(editable=False)),
+                ('refresh_token', erpnext_bridge.tokens.crypto.EncryptedTextField(blank=True, editable=False)),
                 ('expires_at', models.DateTimeField(help_text='When the access token expires; it is refreshed before.')),
                 ('scopes', models.CharField(blank=True, max_length=500)),
                 ('health', models.CharField(choices=[('healthy', 'healthy'), ('degraded', 'works, but could not be refreshed'), ('needs_reconnect', 'needs to be connected again'), ('revoked', 'was revoked at ERPNext')], default='healthy', max_length=20)),
@@ -48,8 +48,8 @@ class Migration(migrations.Migration):
                 ('site_url', models.CharField(help_text='Where the tokens were issued; they are sent nowhere else.', max_length=500)),
                 ('erp_user', models.CharField(blank=True, max_length=140, verbose_name='ERPNext user')),
                 ('cause', models.CharField(choices=[('disconnected', 'disconnected'), ('superseded', 'replaced by newer tokens'), ('unused', 'issued, and never used')], max_length=20)),
-                ('access_token', erpnext_bridge.crypto.EncryptedTextField(editable=False)),
-                ('refresh_token', erpnext_bridge.crypto.EncryptedTextField(blank=True, editable=False)),
+                ('access_token', erpnext_bridge.tokens.crypto.EncryptedTextField(editable=False)),
+                ('refresh_token', erpnext_bridge.tokens.crypto.EncryptedTextField(blank=True, editable=False)),
                 ('attempts', models.PositiveIntegerField(default=0)),
                 ('next_attempt_at', models.DateTimeField(db_index=True, default=django.utils.timezone.now)),
                 ('last_error', models.CharField(blank=True, max_length=500)),

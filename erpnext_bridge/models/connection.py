@@ -10,8 +10,8 @@ from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from erpnext_bridge.crypto import EncryptedTextField, SealedText
 from erpnext_bridge.identity import Identity
+from erpnext_bridge.tokens.crypto import EncryptedTextField, SealedText
 
 
 class Health(models.TextChoices):

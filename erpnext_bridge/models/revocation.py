@@ -13,7 +13,7 @@ from typing import ClassVar
 from django.db import models
 from django.utils import timezone
 
-from erpnext_bridge.crypto import EncryptedTextField, SealedText
+from erpnext_bridge.tokens.crypto import EncryptedTextField, SealedText
 
 
 class Cause(models.TextChoices):

@@ -7,13 +7,13 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import Q
 
-from erpnext_bridge import creating, keyfield
 from erpnext_bridge.access import open_site
 from erpnext_bridge.client import FrappeClient
 from erpnext_bridge.conf import DEFAULT_SITE
 from erpnext_bridge.errors import ERPNextBridgeError, PermissionRefused
 from erpnext_bridge.identity import Identity
 from erpnext_bridge.models.write import IN_THE_WAY, DocumentWrite, KeyStrategy, State
+from erpnext_bridge.outbox import creating, keyfield
 
 
 class Command(BaseCommand):

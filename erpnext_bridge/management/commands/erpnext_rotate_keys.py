@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import models, router
 
-from erpnext_bridge.crypto import EncryptedTextField, SealedText, TokensUnreadable, first_cipher
+from erpnext_bridge.tokens.crypto import EncryptedTextField, SealedText, TokensUnreadable, first_cipher
 
 BATCH = 500
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from erpnext_bridge import refreshing, revoking, tasks, writes
+from erpnext_bridge import tasks, writes
+from erpnext_bridge.tokens import refreshing, revoking
 
 
 class Command(BaseCommand):

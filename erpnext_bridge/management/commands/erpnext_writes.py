@@ -13,8 +13,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import Q
 from django.utils import timezone
 
-from erpnext_bridge import cleaning, metrics, retention
+from erpnext_bridge import metrics, retention
 from erpnext_bridge.models.write import Action, DocumentWrite, DocumentWriteQuerySet, State
+from erpnext_bridge.outbox import cleaning
 from erpnext_bridge.writes import WriteStateError, cancel, resolve, retry
 
 BY = "manage.py"

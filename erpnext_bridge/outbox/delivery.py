@@ -17,15 +17,15 @@ from typing import Any
 from django.db import router, transaction
 from django.utils import timezone
 
-from erpnext_bridge import gate
 from erpnext_bridge.access import SiteAccess, open_site
-from erpnext_bridge.claiming import Delivery, LeaseLost, next_due, take, upcoming
-from erpnext_bridge.creating import Creation, Step
 from erpnext_bridge.models.write import DocumentWrite, State, WriteFile
-from erpnext_bridge.ordering import key_of_document, pass_on, release, share_fate, waiting_for
-from erpnext_bridge.outcomes import Outcome, outcome_of
+from erpnext_bridge.outbox import gate
+from erpnext_bridge.outbox.claiming import Delivery, LeaseLost, next_due, take, upcoming
+from erpnext_bridge.outbox.creating import Creation, Step
+from erpnext_bridge.outbox.ordering import key_of_document, pass_on, release, share_fate, waiting_for
+from erpnext_bridge.outbox.outcomes import Outcome, outcome_of
+from erpnext_bridge.outbox.sending import Order, send
 from erpnext_bridge.payloads import decode
-from erpnext_bridge.sending import Order, send
 from erpnext_bridge.signals import delivery_ended, delivery_started
 
 logger = logging.getLogger("erpnext_bridge")

@@ -22,12 +22,12 @@ from django.utils import timezone
 from erpnext_bridge import signals
 from erpnext_bridge.backoff import wait_before
 from erpnext_bridge.conf import get_site
-from erpnext_bridge.crypto import SealedText, TokensUnreadable
-from erpnext_bridge.endpoints import endpoints_of
 from erpnext_bridge.errors import ERPNextBridgeError, TransientError
 from erpnext_bridge.models import Connection, PendingRevocation
 from erpnext_bridge.models.revocation import Cause
 from erpnext_bridge.oauth import Hint, OAuthEndpoints
+from erpnext_bridge.tokens.crypto import SealedText, TokensUnreadable
+from erpnext_bridge.tokens.endpoints import endpoints_of
 
 logger = logging.getLogger("erpnext_bridge")
 

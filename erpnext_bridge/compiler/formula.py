@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-from erpnext_bridge.rows import Column, Judge, Row
+from erpnext_bridge.compiler.rows import Column, Judge, Row
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from decimal import Decimal
 from typing import Any
 
 from erpnext_bridge import collation
-from erpnext_bridge.formula import Check
-from erpnext_bridge.rows import Column, Row, Term
+from erpnext_bridge.compiler.formula import Check
+from erpnext_bridge.compiler.rows import Column, Row, Term
 
 COUNT, SUM, AVG, MIN, MAX = "count", "sum", "avg", "min", "max"
 

@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from erpnext_bridge import markers
 from erpnext_bridge.access import open_site
 from erpnext_bridge.conf import get_settings
 from erpnext_bridge.errors import AuthenticationRefused, ERPNextBridgeError, NotConnected, RefusedError
 from erpnext_bridge.identity import Identity
 from erpnext_bridge.models.write import IN_THE_WAY, DocumentWrite, KeyStrategy, State
+from erpnext_bridge.outbox import markers
 
 logger = logging.getLogger("erpnext_bridge")
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from erpnext_bridge.client import MAX_TARGET, as_query, method_path, resource_path
-from erpnext_bridge.formula import Formula, Leaf, Literal, leaves, substitute
-from erpnext_bridge.plan import Branch, Compiled, Inner, ListRequest, Plan, Selection
-from erpnext_bridge.reading import Reader, askable, inner_queries, values_of
-from erpnext_bridge.rows import Join, joins_for
+from erpnext_bridge.compiler.formula import Formula, Leaf, Literal, leaves, substitute
+from erpnext_bridge.compiler.plan import Branch, Compiled, Inner, ListRequest, Plan, Selection
+from erpnext_bridge.compiler.rows import Join, joins_for
+from erpnext_bridge.reading.reader import Reader, askable, inner_queries, values_of
 from erpnext_bridge.transport import Request
 
 Report = dict[str, Any]

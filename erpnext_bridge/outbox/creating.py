@@ -18,9 +18,7 @@ from zoneinfo import ZoneInfo
 
 from django.core.cache import cache
 
-from erpnext_bridge import keyfield, markers
 from erpnext_bridge.access import SiteAccess
-from erpnext_bridge.claiming import Delivery, pace
 from erpnext_bridge.client import FrappeClient, Payload
 from erpnext_bridge.errors import (
     AuthenticationRefused,
@@ -30,11 +28,13 @@ from erpnext_bridge.errors import (
     PermissionRefused,
     RefusedError,
 )
-from erpnext_bridge.markers import Standing, Window
 from erpnext_bridge.models.write import Action, DocumentWrite, KeyStrategy
-from erpnext_bridge.outcomes import OutcomeUnknown
+from erpnext_bridge.outbox import keyfield, markers
+from erpnext_bridge.outbox.claiming import Delivery, pace
+from erpnext_bridge.outbox.markers import Standing, Window
+from erpnext_bridge.outbox.outcomes import OutcomeUnknown
+from erpnext_bridge.outbox.sending import holds
 from erpnext_bridge.payloads import FILE, decode
-from erpnext_bridge.sending import holds
 
 Writes = Sequence[DocumentWrite]
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from erpnext_bridge.dialects import Dialect
-from erpnext_bridge.folding import WEIGHT, Fold, Grouping, Relation, comparable, part_alias
-from erpnext_bridge.formula import (
+from erpnext_bridge.compiler.dialects import Dialect
+from erpnext_bridge.compiler.folding import WEIGHT, Fold, Grouping, Relation, comparable, part_alias
+from erpnext_bridge.compiler.formula import (
     TRUE,
     And,
     Check,
@@ -25,8 +25,7 @@ from erpnext_bridge.formula import (
     columns,
     widest,
 )
-from erpnext_bridge.identity import Identity
-from erpnext_bridge.lookups import (
+from erpnext_bridge.compiler.lookups import (
     BLANK,
     LINK,
     NAME,
@@ -40,7 +39,8 @@ from erpnext_bridge.lookups import (
     prepare,
     push,
 )
-from erpnext_bridge.rows import Column, Row, Term, pages
+from erpnext_bridge.compiler.rows import Column, Row, Term, pages
+from erpnext_bridge.identity import Identity
 
 BLANKS = frozenset({BLANK, LINK})
 """Kinds whose NULL and '' are one and the same, while MariaDB sorts the one before the other."""

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from erpnext_bridge import collation, lookups
-from erpnext_bridge.formula import TRUE, matches
-from erpnext_bridge.plan import Branch, ListRequest, OrderKey, Plan, Selection
-from erpnext_bridge.rows import Column, Join, Row, joins_for, pages
+from erpnext_bridge import collation
+from erpnext_bridge.compiler import lookups
+from erpnext_bridge.compiler.formula import TRUE, matches
+from erpnext_bridge.compiler.plan import Branch, ListRequest, OrderKey, Plan, Selection
+from erpnext_bridge.compiler.rows import Column, Join, Row, joins_for, pages
 
 if TYPE_CHECKING:
-    from erpnext_bridge.reading import Reader
+    from erpnext_bridge.reading.reader import Reader
 
 
 GROWTH = 2

@@ -14,16 +14,25 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from erpnext_bridge import lookups
 from erpnext_bridge.client import FrappeClient
-from erpnext_bridge.dialects import Dialect
+from erpnext_bridge.compiler import lookups
+from erpnext_bridge.compiler.dialects import Dialect
+from erpnext_bridge.compiler.folding import Grouping
+from erpnext_bridge.compiler.formula import (
+    And,
+    Formula,
+    Leaf,
+    Literal,
+    columns,
+    literals,
+    matches,
+    substitute,
+)
+from erpnext_bridge.compiler.plan import Compiled, Inner, Plan, Selection, make_plan, sorted_by
+from erpnext_bridge.compiler.rows import Column, Row, Term, pages
 from erpnext_bridge.errors import DocumentDoesNotExist
-from erpnext_bridge.folding import Grouping
-from erpnext_bridge.formula import And, Formula, Leaf, Literal, columns, literals, matches, substitute
-from erpnext_bridge.grouping import Grouper
-from erpnext_bridge.plan import Compiled, Inner, Plan, Selection, make_plan, sorted_by
-from erpnext_bridge.rows import Column, Row, Term, pages
-from erpnext_bridge.walking import Walker
+from erpnext_bridge.reading.grouping import Grouper
+from erpnext_bridge.reading.walking import Walker
 
 
 class Reader:

@@ -22,10 +22,7 @@ from django.db import IntegrityError, router, transaction
 from django.db.models import Exists, F, OuterRef
 from django.utils import timezone
 
-from erpnext_bridge import gate
 from erpnext_bridge.conf import Site, get_settings
-from erpnext_bridge.gate import Passage
-from erpnext_bridge.markers import MAX_DOCUMENTS
 from erpnext_bridge.models.write import (
     WAITING,
     DocumentWrite,
@@ -33,7 +30,10 @@ from erpnext_bridge.models.write import (
     Priority,
     State,
 )
-from erpnext_bridge.ordering import earlier, release
+from erpnext_bridge.outbox import gate
+from erpnext_bridge.outbox.gate import Passage
+from erpnext_bridge.outbox.markers import MAX_DOCUMENTS
+from erpnext_bridge.outbox.ordering import earlier, release
 
 TRIES = 4
 """Attempts to get a free slot when other workers are after the same."""

@@ -26,11 +26,9 @@ from django.db import InterfaceError, OperationalError, connections, router, tra
 from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 from django.utils import timezone
 
-from erpnext_bridge import revoking, signals
+from erpnext_bridge import signals
 from erpnext_bridge.backoff import wait_before
 from erpnext_bridge.conf import Site, get_settings
-from erpnext_bridge.crypto import SealedText
-from erpnext_bridge.endpoints import endpoints_of, oauth_timeouts
 from erpnext_bridge.errors import (
     AuthenticationRefused,
     ERPNextBridgeError,
@@ -44,6 +42,9 @@ from erpnext_bridge.models import Connection
 from erpnext_bridge.models.connection import USABLE, DatabaseNow, Health
 from erpnext_bridge.models.revocation import Cause
 from erpnext_bridge.oauth import TokenPair
+from erpnext_bridge.tokens import revoking
+from erpnext_bridge.tokens.crypto import SealedText
+from erpnext_bridge.tokens.endpoints import endpoints_of, oauth_timeouts
 
 logger = logging.getLogger("erpnext_bridge")
 

@@ -23,7 +23,7 @@ from erpnext_bridge.errors import (
     RefusedError,
 )
 from erpnext_bridge.models.write import Action, DocumentWrite, OnConflict
-from erpnext_bridge.outcomes import OutcomeUnknown
+from erpnext_bridge.outbox.outcomes import OutcomeUnknown
 from erpnext_bridge.values import canonical
 
 KEPT = ("name", "modified", "docstatus", "result")

@@ -11,14 +11,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from erpnext_bridge import lookups
-from erpnext_bridge.folding import WEIGHT, Fold, Group, Grouping, Relation, comparable, is_exact
-from erpnext_bridge.formula import all_of
-from erpnext_bridge.plan import Branch, ListRequest, Plan, Selection
-from erpnext_bridge.rows import Column, Row, Term
+from erpnext_bridge.compiler import lookups
+from erpnext_bridge.compiler.folding import WEIGHT, Fold, Group, Grouping, Relation, comparable, is_exact
+from erpnext_bridge.compiler.formula import all_of
+from erpnext_bridge.compiler.plan import Branch, ListRequest, Plan, Selection
+from erpnext_bridge.compiler.rows import Column, Row, Term
 
 if TYPE_CHECKING:
-    from erpnext_bridge.reading import Reader
+    from erpnext_bridge.reading.reader import Reader
 
 
 class Grouper:

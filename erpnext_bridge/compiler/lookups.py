@@ -16,9 +16,21 @@ from decimal import Decimal
 from typing import Any
 
 from erpnext_bridge import collation, values
-from erpnext_bridge.dialects import Dialect
-from erpnext_bridge.formula import FALSE, TRUE, And, Check, Formula, Leaf, Literal, Or, all_of, any_of, flat
-from erpnext_bridge.rows import Row
+from erpnext_bridge.compiler.dialects import Dialect
+from erpnext_bridge.compiler.formula import (
+    FALSE,
+    TRUE,
+    And,
+    Check,
+    Formula,
+    Leaf,
+    Literal,
+    Or,
+    all_of,
+    any_of,
+    flat,
+)
+from erpnext_bridge.compiler.rows import Row
 
 TEXT = "text"
 """Nullable text, in which NULL and '' differ."""

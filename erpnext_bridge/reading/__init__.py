@@ -1,0 +1,1 @@
+"""Reading what was compiled: page by page, group by group, or only told."""
