@@ -25,7 +25,7 @@ from requests_oauthlib.oauth2_session import OAuth2Session
 
 from erpnext_bridge import answers
 from erpnext_bridge.client import method_path
-from erpnext_bridge.credentials import Anonymous, ApiKey, Bearer, Credentials, Secret
+from erpnext_bridge.credentials import PLAIN, Anonymous, ApiKey, Bearer, Credentials, Secret
 from erpnext_bridge.errors import (
     AuthenticationRefused,
     ERPNextBridgeError,
@@ -363,7 +363,8 @@ def _oauth_error(answer: Answer) -> str:
 
 def _token_pair(token: Mapping[str, Any], asked: datetime) -> TokenPair:
     access_token = token.get("access_token")
-    if not isinstance(access_token, str) or not access_token:
+    # One that no header can carry would be refused where it is used, again and again.
+    if not isinstance(access_token, str) or not PLAIN.fullmatch(access_token):
         raise UnreadableAnswer("The answer has no access token.", method="POST", path=_endpoint("get_token"))
     refresh_token, scope = token.get("refresh_token"), token.get("scope") or ""
     return TokenPair(

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.apps import apps
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ImproperlyConfigured
@@ -58,6 +59,8 @@ def _page(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
             response = render(request, "erpnext_bridge/error.html", _not_set_up(request, wrong), status=500)
         # A callback's address holds a code: no other site may read it from a Referer header.
         response.headers.setdefault("Referrer-Policy", "same-origin")
+        # Nobody is to click "Continue" unseen, inside a page of somebody else.
+        response.headers.setdefault("X-Frame-Options", settings.X_FRAME_OPTIONS)
         return response
 
     return transaction.non_atomic_requests(never_cache(shown))

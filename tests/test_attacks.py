@@ -256,10 +256,11 @@ def test_attack_deny_link_ends_nothing(connection, client):
 
 
 def test_attack_a_page_of_ours_in_a_frame_or_as_a_referrer(ours):
-    """The address of a callback holds a code: no other site may read it."""
+    """The address of a callback holds a code: no other site may read it, or show the page as its own."""
     answer = ours.get(CALLBACK, {"code": "x", "state": "y"})
     assert answer["Referrer-Policy"] == "same-origin"
     assert "no-store" in answer["Cache-Control"]
+    assert answer["X-Frame-Options"] == "DENY"
 
 
 # Sites of the attacker's

@@ -184,6 +184,13 @@ def test_a_code_that_brings_a_lifetime_that_is_none_is_an_unreadable_answer(serv
         endpoints(server).exchange("c0d3c0d3", "v3r1f13r")
 
 
+@pytest.mark.parametrize("token", ["", "two words", "line\r\nX-Injected: 1", "tökén", 7, None])
+def test_an_access_token_that_no_header_can_carry_is_none(server, token):
+    server.reply = json_reply(TOKENS | {"access_token": token})
+    with pytest.raises(errors.UnreadableAnswer, match="no access token"):
+        endpoints(server).refresh("r3fr3sh")
+
+
 def test_a_refresh_token_that_is_no_text_is_none(server):
     server.reply = json_reply(TOKENS | {"refresh_token": 7})
     assert endpoints(server).refresh("r3fr3sh").refresh_token is None

@@ -52,6 +52,13 @@ def test_a_page_is_kept_out_of_caches_and_of_other_sites_logs(signed_in, url):
 
 
 @pytest.mark.parametrize("url", PAGES[:3])
+def test_a_page_is_in_no_frame_unless_the_project_allows_it(signed_in, settings, url):
+    assert signed_in.get(url)["X-Frame-Options"] == "DENY"
+    settings.X_FRAME_OPTIONS = "SAMEORIGIN"
+    assert signed_in.get(url)["X-Frame-Options"] == "SAMEORIGIN"
+
+
+@pytest.mark.parametrize("url", PAGES[:3])
 def test_a_page_is_complete_html_without_scripts_or_other_hosts(signed_in, url):
     page = text(signed_in.get(url))
     assert page.startswith("<!doctype html>")
