@@ -214,7 +214,11 @@ class Examination:
         if limit is None or left is None:
             yield OK, "The site has no rate limit.", ""
             return
-        share = float(left) / float(limit) if float(limit) else 0.0
+        try:
+            share = float(left) / float(limit) if float(limit) else 0.0
+        except ValueError:
+            yield NOTE, f"The site tells its rate limit as {left!r} of {limit!r}.", ""
+            return
         level = OK if share > 0.1 else WARNING
         advice = (
             ""

@@ -130,7 +130,7 @@ def test_a_clock_that_is_wrong(erpnext, date, level):
     assert [found[0] for found in examination.clock()] == [level]
 
 
-@pytest.mark.parametrize(("left", "level"), [("50000000", "ok"), ("1000000", "warning")])
+@pytest.mark.parametrize(("left", "level"), [("50000000", "ok"), ("1000000", "warning"), ("plenty", "note")])
 def test_a_rate_limit_that_is_nearly_used_up(erpnext, left, level):
     examination = doctor.Examination(get_site())
     headers = {"X-RateLimit-Limit": "60000000", "X-RateLimit-Remaining": left}
