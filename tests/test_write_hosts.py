@@ -13,7 +13,7 @@ import pytest
 
 from erpnext_bridge.sandbox import Sandbox
 from tests import hosts
-from tests.services import PostgreSQL
+from tests.services import PostgreSQL, service
 from tests.write_site import service_account, world
 
 LEASE = 3.0
@@ -26,15 +26,9 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def postgresql(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("postgresql")
-    # The server runs as a user of its own.
-    for place in (folder, *folder.parents[:2]):
-        place.chmod(0o755)
-    service = PostgreSQL(folder)
-    service.start()
-    yield service
-    service.kill()
+def postgresql():
+    with service(PostgreSQL) as running:
+        yield running
 
 
 @pytest.fixture
