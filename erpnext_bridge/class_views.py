@@ -22,6 +22,10 @@ else:
     Base = object
 
 
+class _NotTaken(Exception):
+    """Leaves form_valid() when nothing was saved; the messages are on the form and its formsets."""
+
+
 class DocumentViewMixin(ConnectionRequiredMixin, Base):
     """
     For ListView, DetailView, CreateView, UpdateView, DeleteView and FormView.
@@ -33,6 +37,8 @@ class DocumentViewMixin(ConnectionRequiredMixin, Base):
 
     formset_classes: Sequence[Any] = ()
     """Inline formsets of child rows, which CreateView and UpdateView save with the document; in the context as `formsets`."""
+    _formsets: Sequence[Any] = ()
+    """Those that were not saved, with what is wrong."""
 
     def get_form_class(self) -> Any:
         chosen = super().get_form_class()
@@ -51,7 +57,7 @@ class DocumentViewMixin(ConnectionRequiredMixin, Base):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context = super().get_context_data(**kwargs)
         if self.formset_classes and "formsets" not in context:
-            context["formsets"] = self.get_formsets(context["form"].instance)
+            context["formsets"] = self._formsets or self.get_formsets(context["form"].instance)
         return context
 
     def get_form(self, form_class: Any = None) -> Any:
@@ -61,6 +67,8 @@ class DocumentViewMixin(ConnectionRequiredMixin, Base):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().dispatch(request, *args, **kwargs)
+        except _NotTaken:
+            return self.form_invalid(self._form)
         except (ValidationRefused, DuplicateDocument) as refusal:
             # Whatever form_valid() wrote: a view has its own.
             form = getattr(self, "_form", None)
@@ -73,8 +81,9 @@ class DocumentViewMixin(ConnectionRequiredMixin, Base):
         return self._save(form) if isinstance(form, BaseModelForm) else super().form_valid(form)
 
     def _save(self, form: Any) -> HttpResponse:
-        formsets = self.get_formsets(form.instance)
-        if all_valid(formsets) and save_together(form, *formsets):
-            self.object = form.instance
-            return HttpResponseRedirect(self.get_success_url())
-        return self.render_to_response(self.get_context_data(form=form, formsets=formsets))
+        formsets = self._formsets = self.get_formsets(form.instance)
+        if not all_valid(formsets) or not save_together(form, *formsets):
+            # Raised, not answered: what a view does after super().form_valid() is for what was saved.
+            raise _NotTaken
+        self.object = form.instance
+        return HttpResponseRedirect(self.get_success_url())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django import forms
+from django.contrib.messages.views import SuccessMessageMixin
 from django.forms import inlineformset_factory
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
@@ -39,11 +40,12 @@ class CustomerList(DocumentViewMixin, ListView):
     template_name = "erp/list.html"
 
 
-class CustomerCreate(DocumentViewMixin, CreateView):
+class CustomerCreate(SuccessMessageMixin, DocumentViewMixin, CreateView):
     model = Customer
     fields = ["customer_name", "customer_type", "customer_group", "territory"]
     template_name = "erp/form.html"
     success_url = "/customers/"
+    success_message = "%(customer_name)s was created."
 
 
 class CustomerUpdate(DocumentViewMixin, UpdateView):

@@ -7,6 +7,7 @@ import re
 from decimal import Decimal
 
 import pytest
+from django.contrib.messages import get_messages
 from django.core.paginator import EmptyPage, PageNotAnInteger
 from django.forms import TextInput, modelform_factory
 
@@ -57,6 +58,10 @@ def filled(page):
     return data
 
 
+def messages_of(answer):
+    return [str(each) for each in get_messages(answer.wsgi_request)]
+
+
 def errors(page):
     return page.context["form"].errors
 
@@ -71,6 +76,7 @@ def test_a_document_is_created_by_a_form(erp, client):
     answer = client.post("/customers/new/", {**data, "territory": territory})
     assert answer["Location"] == "/customers/"
     assert erp.document("Customer", "New Ltd")["territory"] == territory
+    assert messages_of(answer) == ["New Ltd was created."]
 
 
 def test_what_erpnext_does_not_accept_is_shown_on_its_field(erp, client):
@@ -81,6 +87,7 @@ def test_what_erpnext_does_not_accept_is_shown_on_its_field(erp, client):
     assert "No such group" in errors(answer)["customer_group"][0]
     assert "No such group" in answer.content.decode()
     assert erp.document("Customer", "New Ltd") is None
+    assert messages_of(answer) == []
 
 
 def test_a_value_that_is_no_choice_is_shown_on_its_field(erp, client):
