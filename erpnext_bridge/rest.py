@@ -14,6 +14,7 @@ from typing import Any
 from rest_framework import exceptions, serializers, status
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as default_handler
+from rest_framework.views import set_rollback
 
 from erpnext_bridge.addresses import connect_page
 from erpnext_bridge.conf import DEFAULT_SITE
@@ -114,7 +115,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     """
     if isinstance(error, NotConnected):
         told: dict[str, Any] = {"detail": str(error), "connect_url": connect_page(error.site or DEFAULT_SITE)}
-        return Response(told, status=status.HTTP_403_FORBIDDEN)
+        return _answer(told, status.HTTP_403_FORBIDDEN)
     if isinstance(error, DocumentDoesNotExist):
         return default_handler(exceptions.NotFound(), context)
     if isinstance(error, UnsupportedQuery) or not isinstance(error, ERPNextBridgeError):
@@ -128,4 +129,10 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
         told["messages"] = list(error.messages)
     retry_after = getattr(error, "retry_after", None)
     headers = {"Retry-After": str(round(retry_after))} if retry_after else None
-    return Response(told, status=400 if is_invalid else page.status, headers=headers)
+    return _answer(told, 400 if is_invalid else page.status, headers)
+
+
+def _answer(told: dict[str, Any], code: int, headers: dict[str, str] | None = None) -> Response:
+    """Return the answer, and roll back with ATOMIC_REQUESTS what the view wrote, as DRF does for its own errors."""
+    set_rollback()
+    return Response(told, status=code, headers=headers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import django_filters
 import django_tables2 as tables
+from django.contrib.auth.models import Group
 from django.http import HttpResponse
 from django.urls import include, path
 from django.views.generic import ListView
@@ -55,6 +56,12 @@ class CustomerViewSet(viewsets.ModelViewSet):
     ordering_fields = ["customer_name", "modified"]
 
 
+class NotedCustomers(CustomerViewSet):
+    def perform_create(self, serializer):
+        Group.objects.create(name=serializer.validated_data["customer_name"])
+        super().perform_create(serializer)
+
+
 class CursorPages(pagination.CursorPagination):
     page_size = 7
     ordering = "-creation"
@@ -95,6 +102,7 @@ class OrderViewSet(viewsets.ModelViewSet):
 
 router = routers.DefaultRouter()
 router.register("customers", CustomerViewSet)
+router.register("noted", NotedCustomers, basename="noted")
 router.register("leads", LeadViewSet)
 router.register("orders", OrderViewSet)
 

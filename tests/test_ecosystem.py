@@ -12,8 +12,10 @@ import django_filters
 import pytest
 import tablib
 from asgiref.sync import async_to_sync
+from django.contrib.auth.models import Group
 from django.core import serializers
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.test import AsyncClient
 from rest_framework.authentication import BasicAuthentication
 from rest_framework.pagination import LimitOffsetPagination
@@ -131,6 +133,16 @@ def test_rest_answers_what_erpnext_refuses(erp, client, erpnext_connect, django_
     client.force_login(django_user_model.objects.create_user("unconnected"))
     refused = client.get("/api/customers/")
     assert (refused.status_code, refused.json()["connect_url"]) == (403, "/erpnext/connect/")
+
+
+def test_rest_rolls_back_what_a_view_wrote_before_erpnext_refused(erp, client, monkeypatch):
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+    data = {"customer_name": "New Ltd", "customer_type": "Company", "customer_group": "No such group"}
+    assert send(client, "post", "/api/noted/", data).status_code == 400
+    assert not Group.objects.exists()
+    taken = send(client, "post", "/api/noted/", data | {"customer_group": "Commercial"})
+    assert taken.status_code == 201
+    assert Group.objects.get().name == "New Ltd"
 
 
 def test_rest_answers_503_while_the_site_is_down(erp, client):
