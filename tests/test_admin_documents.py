@@ -151,6 +151,24 @@ def test_a_list_is_edited(erp, client):
     assert erp.document("Lead", leads[0].pk)["status"] == "Open"
 
 
+def test_what_erpnext_refuses_in_a_list_is_at_its_document_and_nothing_is_lost(erp, client):
+    leads = Lead.objects.bulk_create([Lead(first_name=name, status="Lead") for name in ("Ada", "Eve")])
+    formset = client.get(page("lead", "changelist")).context["cl"].formset
+    data = {
+        each.html_name: each.value() for form in [formset.management_form, *formset.forms] for each in form
+    }
+    places = {form.instance.pk: place for place, form in enumerate(formset.forms)}
+    data |= {f"form-{places[lead.pk]}-status": "Open" for lead in leads}
+    erp.trouble("unavailable", None, method="PUT", match=f"/api/resource/Lead/{leads[0].pk}")
+    answer = client.post(page("lead", "changelist"), data | {"_save": "Save"})
+    assert answer.status_code == 200
+    shown = {form.instance.pk: form for form in answer.context["cl"].formset.forms}
+    assert "could not save this" in str(shown[leads[0].pk].non_field_errors())
+    assert not shown[leads[1].pk].errors
+    assert [shown[lead.pk]["status"].value() for lead in leads] == ["Open", "Open"]
+    assert erp.document("Lead", leads[0].pk)["status"] == "Lead"
+
+
 def test_links_are_completed(erp, client):
     known = Customer.objects.order_by("name")[0]
     query = {

@@ -203,7 +203,13 @@ class ErpModelAdmin(_ErpOptions, ModelAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
         with self._connected(request):
-            return super().changelist_view(request, extra_context)
+            try:
+                return super().changelist_view(request, extra_context)
+            except _Refused as refused:
+                request.__dict__["_erpnext_refused"] = refused
+                return super().changelist_view(request, extra_context)
+            finally:
+                _abandon(request.__dict__.pop("_erpnext_writing", None))
 
     def changeform_view(
         self, request: HttpRequest, object_id: Any = None, form_url: str = "", extra_context: Any = None
@@ -232,6 +238,11 @@ class ErpModelAdmin(_ErpOptions, ModelAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return DocumentChangeList
+
+    def get_changelist_formset(self, request: HttpRequest, **kwargs: Any) -> Any:
+        formset = super().get_changelist_formset(request, **kwargs)
+        refused = request.__dict__.get("_erpnext_refused")
+        return formset if refused is None else _telling(formset, refused.form)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         # Where the page is based on stands above its fields (change_form.html).
@@ -386,6 +397,19 @@ class ErpModelAdmin(_ErpOptions, ModelAdmin):
 
     def _count(self, request: HttpRequest, count: int, done: str) -> None:
         self.message_user(request, f"{count} {model_ngettext(self.opts, count)} {done}.", messages.SUCCESS)
+
+
+def _telling(formset: Any, refused: Any) -> Any:
+    """Return the formset of a list (list_editable) with what ERPNext refused at the document that it is about."""
+
+    class Telling(formset):  # type: ignore[misc]
+        def full_clean(self) -> None:
+            super().full_clean()
+            for form in self.forms:
+                if form.instance.pk == refused.instance.pk:
+                    form.errors.update(refused.errors)
+
+    return Telling
 
 
 def _abandon(stack: ExitStack | None) -> None:
