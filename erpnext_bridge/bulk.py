@@ -363,7 +363,10 @@ def _writable(model: type[models.Model], names: Iterable[str]) -> frozenset[str]
         raise ValueError("Field names must be given to bulk_update().")
     for field in fields:
         if field.column in model._never_sent:  # type: ignore[attr-defined]
-            raise UnsupportedQuery(f"ERPNext sets {field.name} itself: it cannot be updated.")
+            raise UnsupportedQuery(
+                f"ERPNext sets {field.name} itself: it cannot be updated. "
+                "submit(), cancel() and rename() of a document do what can be done."
+            )
     return frozenset(field.name for field in fields)
 
 

@@ -340,10 +340,10 @@ class ErpQuerySet(LaterQuerySet, WritingQuerySet[_D]):
             query = each.query
             if each.model is not self.model or each._fields is not None or query.annotations:
                 self._refuse(
-                    name, "Combine querysets of the same documents, then call values() or annotate()."
+                    f"{name}()", "Combine querysets of the same documents, then call values() or annotate()."
                 )
             if query.is_sliced:
-                self._refuse(f"{name} of a slice", "Combine them, then slice.")
+                self._refuse(f"{name}() of a slice", "Combine them, then slice.")
         return self.order_by()
 
     def in_bulk(self, id_list: Any = None, *, field_name: str = "pk") -> dict[Any, Any]:
@@ -374,22 +374,22 @@ class ErpQuerySet(LaterQuerySet, WritingQuerySet[_D]):
     # What Frappe cannot do.
 
     def extra(self, *args: Any, **kwargs: Any) -> NoReturn:
-        self._refuse("extra", "Use filter() and order_by().")
+        self._refuse("extra()", "Use filter() and order_by().")
 
     def raw(self, *args: Any, **kwargs: Any) -> NoReturn:
-        self._refuse("raw", "Use filter(), or call a method of ERPNext.")
+        self._refuse("raw()", "Use filter(), or call a method of ERPNext.")
 
     def select_for_update(self, *args: Any, **kwargs: Any) -> NoReturn:
-        self._refuse("select_for_update", "save() refuses a document that was changed meanwhile.")
+        self._refuse("select_for_update()", "save() refuses a document that was changed meanwhile.")
 
     def using(self, alias: str | None) -> Self:
         """Return the queryset unchanged: documents are in no database. Related managers call this with None."""
         if alias not in (None, DEFAULT_DB_ALIAS):
-            self._refuse("using", "Name the site: for_user(user, site='…').")
+            self._refuse("using()", "Name the site: for_user(user, site='…').")
         return self._chain()
 
     def _refuse(self, name: str, way_out: str) -> NoReturn:
-        raise UnsupportedQuery(f"{name}() is not supported for documents of ERPNext. {way_out}")
+        raise UnsupportedQuery(f"{name} is not supported for documents of ERPNext. {way_out}")
 
     # How a clone keeps what this queryset knows.
 
