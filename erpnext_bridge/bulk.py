@@ -217,6 +217,8 @@ class WritingQuerySet(models.QuerySet[_D]):
         """
         if self.query.is_sliced:
             raise TypeError("Cannot update a query once a slice has been taken.")
+        if not kwargs:
+            return 0
         names = _writable(self.model, kwargs)
         for name, value in kwargs.items():
             if hasattr(value, "resolve_expression"):

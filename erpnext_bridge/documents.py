@@ -106,6 +106,8 @@ class Document(Actions, Later, BaseDocument):
         update_fields: Any = None,
     ) -> None:
         if self._staged is not None:
+            if update_fields is not None:
+                raise UnsupportedQuery("edit() sends all that changed. Leave update_fields out.")
             return
         self._send({}, raw=raw, update_fields=update_fields)
 
@@ -166,7 +168,9 @@ class Document(Actions, Later, BaseDocument):
     delete.alters_data = True  # type: ignore[attr-defined]
 
     def _send(self, staged: saving.Tables, *, raw: bool = False, update_fields: Any = None) -> None:
-        created = self._state.adding
+        self._refuse_set_by_hand()
+        # As with Django, a document whose key is taken away is saved as another one.
+        created = self._state.adding = self._state.adding or self.pk is None
         signal = {
             "sender": type(self),
             "instance": self,
@@ -189,6 +193,17 @@ class Document(Actions, Later, BaseDocument):
             else:
                 saving.change(self, changed=changed, tables=tables)
         post_save.send(created=created, **signal)
+
+    def _refuse_set_by_hand(self) -> None:
+        """Refuse a docstatus or a name that somebody set: no save sends it, and none may seem to."""
+        if self.__dict__.get("docstatus", 0) != self._loaded.get("docstatus", 0):
+            raise UnsupportedQuery(
+                f"A save does not set the docstatus of a {self.doctype}. Call submit() or cancel()."
+            )
+        if not self._state.adding and self.pk not in (None, self._loaded.get("name", self.pk)):
+            raise UnsupportedQuery(
+                f"A save does not rename {self._loaded['name']}. Call rename({self.pk!r})."
+            )
 
     def _refuse_new_single(self) -> None:
         if self.is_single:
@@ -216,6 +231,7 @@ class Document(Actions, Later, BaseDocument):
 
     def creation_payload(self) -> dict[str, Any]:
         """Return the fields of a new document by fieldname, with its child rows."""
+        self._refuse_set_by_hand()
         payload = self._given()
         if self.name:
             payload["name"] = self.name

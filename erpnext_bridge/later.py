@@ -28,6 +28,7 @@ class Later(Base):
         _new_rows: dict[str, list[Any]]
         creation_payload: Callable[[], dict[str, Any]]
         _base_modified: Callable[[], str | None]
+        _refuse_set_by_hand: Callable[[], None]
 
     creation_write: DocumentWrite | None = None
     """The write that creates this document."""
@@ -62,6 +63,7 @@ class Later(Base):
             )
         else:
             self._refuse_rows()
+            self._refuse_set_by_hand()
             write = self._queue("update", user, on_conflict=on_conflict, **self._changed(), **options)
             self._remember(
                 field.attname for field in self._meta.concrete_fields if self._is_changed(field.attname)

@@ -252,6 +252,11 @@ def test_many_edits_are_one_request(erp, order):
     assert list(order.items.all()) == [second, third, new]
 
 
+def test_an_edit_sends_all_that_changed(erp, order):
+    with pytest.raises(UnsupportedQuery, match="update_fields"), order.edit():
+        order.save(update_fields=["delivery_date"])
+
+
 def test_rows_that_were_read_alone_join_the_edit_of_their_order(erp, order):
     with order.edit():
         for row in SalesOrderItem.objects.filter(parent=order.pk):

@@ -307,6 +307,35 @@ def test_only_what_changed_is_sent(erp):
     assert (stored["company_name"], stored["first_name"]) == ("New", "Ada")
 
 
+@pytest.mark.parametrize("change", [{"docstatus": 1}, {"name": "Other"}])
+def test_what_a_save_does_not_send_is_refused_and_not_forgotten(erp, change):
+    lead = Lead.objects.create(first_name="Ada")
+    for name, value in change.items():
+        setattr(lead, name, value)
+    with pytest.raises(UnsupportedQuery, match=r"submit|rename"):
+        lead.save()
+    with pytest.raises(UnsupportedQuery, match=r"submit|rename"):
+        lead.save_later()
+
+
+def test_a_new_document_is_not_submitted_by_a_value(erp):
+    with pytest.raises(UnsupportedQuery, match="submit"):
+        Lead.objects.create(first_name="Ada", docstatus=1)
+    with pytest.raises(UnsupportedQuery, match="submit"):
+        Lead.objects.bulk_create([Lead(first_name="Ada", docstatus=1)])
+    assert not [each for each in erp.requests if each.method == "POST"]
+
+
+def test_a_document_without_its_key_is_saved_as_another_one(erp):
+    lead = Lead.objects.create(first_name="Ada", company_name="Engines")
+    first, lead.pk = lead.pk, None
+    lead.first_name = "Eve"
+    lead.save()
+    assert lead.pk not in (None, first)
+    assert erp.document("Lead", lead.pk)["company_name"] == "Engines"
+    assert erp.document("Lead", first)["first_name"] == "Ada"
+
+
 def test_update_fields_sends_these_alone(erp):
     lead = Lead.objects.create(first_name="Ada", company_name="Old")
     lead.company_name, lead.first_name = "New", "Eve"
