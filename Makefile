@@ -100,4 +100,4 @@ services:
 	@.ci/services
 
 clean:
-	rm -rf $(VENV) $(OLDEST) .demo build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(OLDEST) .demo build dist site *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

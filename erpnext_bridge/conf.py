@@ -94,7 +94,7 @@ class BridgeSettings:
     timeout: tuple[float, float] = (5.0, 30.0)
     """`TIMEOUT`: seconds to wait for a connection, and for an answer."""
     page_size: int = 500
-    """`PAGE_SIZE`: rows asked for in one list request when a queryset is walked."""
+    """`PAGE_SIZE`: rows asked for by the first list request of a walk; later ones may ask for twice as many."""
     max_branches: int = 8
     """`MAX_BRANCHES`: list requests that nested ORs may become; beyond it, one wider request is tested again."""
     max_members: int = 5000
@@ -130,7 +130,7 @@ class BridgeSettings:
     write_retention: float | None = 90.0
     """`WRITE_RETENTION`: days for which done and cancelled writes are kept; for ever when None."""
     metrics_token: str = field(default="", repr=False)
-    """`METRICS_TOKEN`: bearer token with which Prometheus may read the metrics; nobody may when empty."""
+    """`METRICS_TOKEN`: bearer token with which Prometheus may read the metrics; only people with the permission may when empty."""
 
     def site(self, alias: str = DEFAULT_SITE) -> Site:
         """Return the site called `alias`. ImproperlyConfigured, with the known ones, when there is none."""

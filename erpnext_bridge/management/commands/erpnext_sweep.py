@@ -11,7 +11,7 @@ from erpnext_bridge.tokens import refreshing, revoking
 
 
 class Command(BaseCommand):
-    help = "Picks up background writes that a crash left, and hands those that are due to the workers."
+    help = "Hands background writes that are due, and those that a crash left, to the workers; looks after tokens."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
