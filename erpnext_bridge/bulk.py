@@ -28,7 +28,7 @@ from erpnext_bridge.errors import (
     RefusedError,
     UnsupportedQuery,
 )
-from erpnext_bridge.values import column_of
+from erpnext_bridge.values import column_of, refuse_expression
 
 ATTEMPTS = 3
 """How often a change is tried again on the fresh document when somebody else saved first."""
@@ -221,10 +221,7 @@ class WritingQuerySet(models.QuerySet[_D]):
             return 0
         names = _writable(self.model, kwargs)
         for name, value in kwargs.items():
-            if hasattr(value, "resolve_expression"):
-                raise UnsupportedQuery(
-                    f"ERPNext cannot compute {name}={value!r}. Set it on each document, and save them or use bulk_update()."
-                )
+            refuse_expression(name, value)
         if self._is_of_rows:
             outcome = self._for_each_document(
                 self._known(names), lambda rows: self._update_rows(rows, kwargs, names)

@@ -29,6 +29,7 @@ from django.db import models
 from django.db.backends.base.operations import BaseDatabaseOperations
 from django.utils import timezone
 
+from erpnext_bridge.errors import UnsupportedQuery
 from erpnext_bridge.payloads import Promised
 
 _TIME = re.compile(r"(-?)(\d+):(\d{1,2}):(\d{1,2})(?:\.(\d{1,6}))?$")
@@ -45,10 +46,11 @@ def to_payload(field: models.Field[Any, Any], value: Any) -> Any:
     Return a field's value for a document's payload: numbers stay numbers, and a moment stays aware.
 
     A write stands for the name of the document that it creates. Raises Django's ValidationError for a value that the
-    field cannot hold.
+    field cannot hold, and UnsupportedQuery for an expression.
     """
     if isinstance(value, Promised):
         return value
+    refuse_expression(field.name, value)
     target = _target(field)
     kind = target.get_internal_type()
     with _told_as_invalid(field, value):
@@ -58,6 +60,14 @@ def to_payload(field: models.Field[Any, Any], value: Any) -> Any:
             found = _PAYLOADS[kind](target, value)
         _check_that_it_fits(target, kind, found)
     return found
+
+
+def refuse_expression(name: str, value: Any) -> None:
+    """Raise UnsupportedQuery for `F("…") + 1` and its like, where a database would compute it."""
+    if hasattr(value, "resolve_expression"):
+        raise UnsupportedQuery(
+            f"ERPNext cannot compute {name}={value!r}. Set a value on each document, and save them or use bulk_update()."
+        )
 
 
 def to_wire(field: models.Field[Any, Any], value: Any, zone: ZoneInfo | None) -> Any:

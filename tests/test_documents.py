@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.core.management import call_command
 from django.db import connection as database
 from django.db import models
+from django.db.models import F
 from django.db.models.signals import post_save
 from django.test.utils import isolate_apps
 
@@ -316,6 +317,15 @@ def test_what_a_save_does_not_send_is_refused_and_not_forgotten(erp, change):
         lead.save()
     with pytest.raises(UnsupportedQuery, match=r"submit|rename"):
         lead.save_later()
+
+
+def test_an_expression_is_refused_and_not_saved_as_text(erp):
+    lead = Lead.objects.create(first_name="Ada")
+    lead.last_name = F("first_name")
+    with pytest.raises(UnsupportedQuery, match="cannot compute last_name"):
+        lead.save()
+    with pytest.raises(UnsupportedQuery, match="cannot compute last_name"):
+        Lead.objects.create(first_name="Ada", last_name=F("first_name"))
 
 
 def test_a_new_document_is_not_submitted_by_a_value(erp):
