@@ -58,11 +58,15 @@ class UncountedPaginator(Base):
     def page(self, number: Any) -> Page:
         number = self.validate_number(number)
         bottom = (number - 1) * self.per_page
-        rows = list(self.object_list[bottom : bottom + self.per_page + 1])
-        if not rows and (number > 1 or not self.allow_empty_first_page):
+        enough = self.per_page + self.orphans
+        rows = list(self.object_list[bottom : bottom + enough + 1])
+        # A few rows behind the last page, the orphans, are on it.
+        is_behind = number > 1 and len(rows) <= self.orphans
+        if is_behind or not (rows or self.allow_empty_first_page):
             raise EmptyPage("That page contains no results")
-        page = Page(rows[: self.per_page], number, self)
-        page.follows = len(rows) > self.per_page
+        follows = len(rows) > enough
+        page = Page(rows[: self.per_page] if follows else rows, number, self)
+        page.follows = follows
         return page
 
     def get_page(self, number: Any) -> Page:

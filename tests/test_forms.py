@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 from django.contrib.messages import get_messages
-from django.core.paginator import EmptyPage, PageNotAnInteger
+from django.core.paginator import EmptyPage, PageNotAnInteger, Paginator
 from django.forms import TextInput, modelform_factory
 
 from erpnext_bridge.forms import DocumentForm, save_together
@@ -253,6 +253,19 @@ def test_the_uncounted_paginator_is_a_paginator(erp):
     ):
         with pytest.raises(error):
             paginator.page(number)
+
+
+@pytest.mark.parametrize("orphans", [0, 2, 4])
+def test_the_uncounted_paginator_has_the_pages_of_djangos(erp, orphans):
+    everything = Customer.objects.order_by("name")[:13]
+    ours = UncountedPaginator(everything, 5, orphans=orphans)
+    theirs = Paginator(everything, 5, orphans=orphans)
+    for number in theirs.page_range:
+        page, other = ours.page(number), theirs.page(number)
+        assert [each.pk for each in page] == [each.pk for each in other]
+        assert (page.has_next(), page.end_index()) == (other.has_next(), other.end_index())
+    with pytest.raises(EmptyPage):
+        ours.page(theirs.num_pages + 1)
 
 
 def test_nobody_passes_without_a_connection(erp, client, django_user_model):
