@@ -13,6 +13,7 @@ from django.core import checks
 from django.urls import reverse
 
 from erpnext_bridge.identity import acting_as
+from tests.desk import desk
 from tests.erp.models import Customer, Item, Lead, SalesOrder, SalesOrderItem
 from tests.orders import draft
 
@@ -108,6 +109,12 @@ def test_a_list_is_read_with_few_requests(erp, client):
     assert rows(answer) == [each.pk for each in Customer.objects.order_by("customer_name", "-name")[:100]]
     # Count, page, linked territories; the choices of the filter by territory.
     assert len(erp.requests) <= 6
+
+
+def test_every_link_may_be_read_along(erp, client, monkeypatch):
+    monkeypatch.setattr(desk.get_model_admin(Customer), "list_select_related", True)
+    answer = client.get(page("customer", "changelist"))
+    assert all("territory" in each._state.fields_cache for each in answer.context["cl"].result_list)
 
 
 def test_search_filters_and_ordering(erp, client):

@@ -88,11 +88,11 @@ class DocumentChangeList(Changes):
     """Reads the links that are shown along, which Django asks of a database without naming them."""
 
     def apply_select_related(self, qs: Any) -> Any:
-        if self.list_select_related is not False:
+        if not isinstance(self.list_select_related, bool):
             return super().apply_select_related(qs)
-        links = {field.name for field in self.lookup_opts.fields if field.is_relation}
-        shown = [name for name in self.list_display if name in links]
-        return qs.select_related(*shown) if shown else qs
+        links = [field.name for field in self.lookup_opts.fields if field.is_relation]
+        along = [name for name in links if self.list_select_related or name in self.list_display]
+        return qs.select_related(*along) if along else qs
 
 
 class _ErpOptions:
