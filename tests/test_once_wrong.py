@@ -85,3 +85,13 @@ def test_null_and_the_empty_text_are_one_place_in_the_order_where_they_are_one_v
         found = "".join(customers.order_by(*ordering).values_list("pk", flat=True))
         assert found == {"customer_type": "abc", "territory_id": "bca", "-territory_id": "acb"}[ordering[0]]
     assert list(customers.order_by("customer_type", "-name").values_list("pk", flat=True)[:2]) == ["c", "b"]
+
+
+def test_a_count_of_a_column_of_its_own_picks_documents(customers):
+    counted = customers.annotate(links=Count("territory")).filter(links__gt=0)
+    assert list(counted.values_list("pk", "links")) == [("a", 1)]
+    assert [each.pk for each in customers.annotate(links=Count("territory")).order_by("-links", "name")] == [
+        "a",
+        "b",
+        "c",
+    ]

@@ -159,6 +159,8 @@ class Selection:
         keys = [column for key in self.sort_keys for column in key.columns]
         keys += self.having.columns if self.having is not None else ()
         aggregates = self.having is not None or any(key.term and key.term.aggregate for key in self.order)
+        folds = self.folds if aggregates else ()
+        keys += [column for fold in folds if fold.relation is None for column in fold.columns]
         return replace(
             self,
             columns=("name",),
@@ -166,7 +168,7 @@ class Selection:
             start=0,
             stop=None,
             relations=self.relations if aggregates else (),
-            folds=self.folds if aggregates else (),
+            folds=folds,
         )
 
     def single_name(self) -> str | None:
