@@ -9,7 +9,20 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.core.exceptions import FieldError, ValidationError
 from django.db import models
-from django.db.models import Case, Count, Exists, F, FilteredRelation, Q, StdDev, Sum, Value, When, Window
+from django.db.models import (
+    Case,
+    Count,
+    Exists,
+    F,
+    FilteredRelation,
+    Q,
+    StdDev,
+    Subquery,
+    Sum,
+    Value,
+    When,
+    Window,
+)
 from django.db.models.expressions import Col, OrderBy
 from django.db.models.functions import ExtractWeek, Now, TruncMonth
 from django.db.models.sql import Query
@@ -336,6 +349,7 @@ REFUSED = [
     (lambda: ToDo.objects.order_by(Now()), "compute Now"),
     (lambda: ToDo.objects.annotate(x=F("date") - F("creation__date")), "Compute it from the documents"),
     (lambda: ToDo.objects.annotate(x=Exists(Customer.objects.all())), "Exists as a value"),
+    (lambda: ToDo.objects.annotate(x=Subquery(Customer.objects.values("pk")[:1])), "Subquery as a value"),
     (lambda: ToDo.objects.annotate(x=StdDev("idx")), "Count, Sum, Avg, Min and Max"),
     (lambda: ToDo.objects.annotate(x=Window(Count("pk"))), "Window"),
     (lambda: ToDo.objects.filter(Exists(Customer.objects.filter(disabled=True))), "OuterRef"),

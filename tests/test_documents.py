@@ -25,7 +25,7 @@ from erpnext_bridge.errors import (
 )
 from erpnext_bridge.fields import Link
 from erpnext_bridge.identity import Identity, acting_as
-from erpnext_bridge.query import ErpManager
+from erpnext_bridge.query import ErpManager, ErpQuerySet
 from tests.erp.models import Customer, Item, Lead, SalesOrder, SalesOrderItem, ToDo
 
 NOBODY = Identity("default", "7")
@@ -89,6 +89,25 @@ def test_a_proxy_is_the_same_doctype_and_concrete_classes_have_no_heirs():
         class Special(Customer):
             class Meta:
                 app_label = "erp"
+
+
+@isolate_apps("tests.erp")
+def test_a_queryset_of_the_projects_own_is_a_manager(erp):
+    class Buyers(ErpQuerySet):
+        def north(self):
+            return self.filter(territory="North")
+
+    class Buyer(Document, doctype="Customer"):
+        territory = Link("Territory")
+        objects = Buyers.as_manager()
+
+        class Meta:
+            app_label = "erp"
+
+    assert Buyer.check() == []
+    expected = sorted(row["name"] for row in erp.rows("Customer") if row["territory"] == "North")
+    assert sorted(each.pk for each in Buyer.objects.north()) == expected
+    assert Buyer.objects.as_service().north().count() == len(expected)
 
 
 @isolate_apps("tests.erp")

@@ -88,10 +88,6 @@ def test_null_and_the_empty_text_are_one_place_in_the_order_where_they_are_one_v
 
 
 def test_a_count_of_a_column_of_its_own_picks_documents(customers):
-    counted = customers.annotate(links=Count("territory")).filter(links__gt=0)
-    assert list(counted.values_list("pk", "links")) == [("a", 1)]
-    assert [each.pk for each in customers.annotate(links=Count("territory")).order_by("-links", "name")] == [
-        "a",
-        "b",
-        "c",
-    ]
+    counted = customers.annotate(links=Count("territory"))
+    assert list(counted.filter(links__gt=0).values_list("pk", "links")) == [("a", 1)]
+    assert list(counted.order_by("-links", "name").values_list("pk", flat=True)) == ["a", "b", "c"]

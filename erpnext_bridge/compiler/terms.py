@@ -19,6 +19,7 @@ from django.db.models.expressions import (
 from django.db.models.functions import Abs, Coalesce, Concat, Extract, Length, Lower, Upper
 from django.db.models.functions.datetime import TruncBase
 from django.db.models.functions.text import ConcatPair
+from django.db.models.sql import Query
 
 from erpnext_bridge import values
 from erpnext_bridge.compiler import moments
@@ -169,7 +170,8 @@ class Terms:
 
 
 def _refuse(expression: Any) -> NoReturn:
-    name = type(expression).__name__
+    # Django resolves a Subquery() to its query.
+    name = "Subquery" if isinstance(expression, Query) else type(expression).__name__
     if name in ("Exists", "Subquery", "OuterRef", "ResolvedOuterRef"):
         raise UnsupportedQuery(
             f"Frappe has no {name} as a value. Filter with it, or read the other documents too."
