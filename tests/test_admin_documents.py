@@ -392,6 +392,17 @@ def test_an_order_is_saved_and_submitted_cancelled_and_amended(erp, client, orde
     assert {"Submitted.", "Cancelled.", "Amended."} <= messages
 
 
+def test_what_was_submitted_before_the_site_went_away_is_told(erp, client, order):
+    newer = draft(1)  # which the list has first
+    erp.trouble("unavailable", None, method="PUT", match=f"/api/resource/Sales Order/{order.pk}")
+    url = page("salesorder", "changelist")
+    data = {"action": "submit_selected", "_selected_action": [order.pk, newer.pk]}
+    answer = client.post(url, data)
+    assert answer.status_code == 503
+    assert "1 sales order submitted." in answer.content.decode()
+    assert [erp.document("Sales Order", each.pk)["docstatus"] for each in (newer, order)] == [1, 0]
+
+
 def test_many_orders_are_submitted_and_what_is_refused_is_told(erp, client, order):
     done = SalesOrder.objects.filter(docstatus=1).first()
     data = {"action": "submit_selected", "_selected_action": [order.pk]}

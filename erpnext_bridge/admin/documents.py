@@ -320,9 +320,14 @@ class ErpModelAdmin(_ErpOptions, ModelAdmin):
 
     def _act_on_all(self, request: HttpRequest, queryset: Any, action: str) -> None:
         done = DOCUMENT_ACTIONS[action][2]
-        count = sum(bool(self._act(request, document, action)) for document in queryset)
-        if count:
-            self._count(request, count, done)
+        count = 0
+        try:
+            for document in queryset:
+                count += bool(self._act(request, document, action))
+        finally:
+            # Also when the site goes away in the middle: what was done stays done.
+            if count:
+                self._count(request, count, done)
 
     def _act(self, request: HttpRequest, document: Any, action: str) -> Any:
         """Submit, cancel or amend a document; return what came of it, or None after telling why not."""
