@@ -21,7 +21,7 @@ help:
 	@echo "make bench      how fast it is, next to plain requests: ONLY=… for some, ERPNEXT_URL=… for a real site"
 	@echo "make coverage   which lines and branches no test runs"
 	@echo "make docs       the documentation as pages, in site/"
-	@echo "make services   install redis-server, rabbitmq-server, postgresql, mariadb-server and chromium for the tests (Debian, as root)"
+	@echo "make services   install redis-server, rabbitmq-server, postgresql, mariadb-server, chromium and iproute2 for the tests (Debian, as root)"
 
 $(VENV)/.ready: requirements.txt requirements-dev.txt
 	@$(PYTHON) -c "" 2>/dev/null || "$$(.ci/python 3.13)" -m venv --clear $(VENV)
