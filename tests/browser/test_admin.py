@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from playwright.sync_api import expect
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -41,7 +42,7 @@ def test_an_order_in_the_admin(visitor):
     page.get_by_role("button", name="Save and continue editing").click()
     page.locator(".errornote").wait_for()
     visitor.picture("admin-refused")
-    assert page.get_by_text("Row #1").first.is_visible()
+    expect(page.get_by_text("Row #1").first).to_be_visible()
     assert page.locator("#id_items-0-qty").input_value() in ("2", "2.0")
 
     page.locator("#id_items-0-item_code").fill("ASSEMBLY-001")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.conftest import PHONE
 
@@ -27,13 +28,13 @@ def test_connect_read_write_and_disconnect(visitor):
     visitor.go_to_consent()
     visitor.picture("allow")
     visitor.allow()
-    assert page.get_by_role("heading", name="Customers").is_visible()
+    expect(page.get_by_role("heading", name="Customers")).to_be_visible()
     assert page.locator("tbody tr").count() == 20
     visitor.picture("customers")
 
     page.locator("tbody a").first.click()
     page.wait_for_url(re.compile("/customers/.+"))
-    assert page.get_by_role("heading", name="Sales orders").is_visible()
+    expect(page.get_by_role("heading", name="Sales orders")).to_be_visible()
     visitor.picture("customer")
 
     fill_lead(visitor, "Ada")
@@ -44,7 +45,7 @@ def test_connect_read_write_and_disconnect(visitor):
     visitor.picture("write-done")
     name = page.locator("[data-bridge=document]").inner_text()
     visitor.open("/erpnext/writes/")
-    assert page.get_by_role("link", name=name).is_visible()
+    expect(page.get_by_role("link", name=name)).to_be_visible()
     visitor.picture("writes")
 
     visitor.disconnect()
@@ -58,7 +59,7 @@ def test_deny_comes_back_and_connects_nothing(visitor):
     visitor.page.locator("#deny").click()
     visitor.page.get_by_role("heading", name="Cancelled").wait_for()
     visitor.open("/")
-    assert visitor.page.get_by_text("Not connected").is_visible()
+    expect(visitor.page.get_by_text("Not connected")).to_be_visible()
 
 
 def test_search_filters_order_and_pages_keep_each_other(visitor):
@@ -74,7 +75,7 @@ def test_search_filters_order_and_pages_keep_each_other(visitor):
     assert territories == sorted(territories)
     page.get_by_label("Search").fill("no such customer anywhere")
     page.get_by_role("button", name="Search").click()
-    assert page.get_by_text("No customer matches.").is_visible()
+    expect(page.get_by_text("No customer matches.")).to_be_visible()
     visitor.disconnect()
 
 
@@ -83,7 +84,7 @@ def test_works_without_javascript(visitor_with):
     visitor.connect()
     fill_lead(visitor, "Grace")
     visitor.page.get_by_text("ERPNext has it.").wait_for()
-    assert visitor.page.locator("[data-bridge=document]").is_visible()
+    expect(visitor.page.locator("[data-bridge=document]")).to_be_visible()
     visitor.disconnect()
 
 
