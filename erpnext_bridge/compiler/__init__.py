@@ -26,7 +26,7 @@ from django.db.models.expressions import Col
 from erpnext_bridge import values
 from erpnext_bridge.compiler.aggregates import Aggregates, resolved_aggregates
 from erpnext_bridge.compiler.conditions import Conditions
-from erpnext_bridge.compiler.folding import Grouping
+from erpnext_bridge.compiler.folding import Grouping, own_columns
 from erpnext_bridge.compiler.formula import TRUE, Check, Formula, all_of
 from erpnext_bridge.compiler.kinds import Field, kind_of, rows_of
 from erpnext_bridge.compiler.ordering import SHUFFLED, Ordering
@@ -112,9 +112,7 @@ class Compiler:
         read = [*outputs, *(term for _, term in annotations)]
         linked = [*self._further, *(column for term in read for column in term.columns)]
         linked += having.columns if having is not None else ()
-        linked += [
-            column for fold in self.aggregates.folds if fold.relation is None for column in fold.columns
-        ]
+        linked += own_columns(self.aggregates.folds)
         selection = replace(
             self._selection(),
             columns=tuple(dict.fromkeys([*map(values.column_of, fields), *_own(linked)])),

@@ -74,6 +74,11 @@ class Fold:
         return tuple((function, fieldname) for function in wanted)
 
 
+def own_columns(folds: Sequence[Fold]) -> list[Column]:
+    """Return what the aggregates over the documents themselves read of each document."""
+    return [column for fold in folds if fold.relation is None for column in fold.columns]
+
+
 def part_alias(function: str, fieldname: str) -> str:
     return f"{function}_{fieldname}"
 

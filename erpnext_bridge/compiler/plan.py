@@ -11,7 +11,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from erpnext_bridge.compiler.dialects import Dialect
-from erpnext_bridge.compiler.folding import WEIGHT, Fold, Grouping, Relation, comparable, part_alias
+from erpnext_bridge.compiler.folding import (
+    WEIGHT,
+    Fold,
+    Grouping,
+    Relation,
+    comparable,
+    own_columns,
+    part_alias,
+)
 from erpnext_bridge.compiler.formula import (
     TRUE,
     And,
@@ -160,7 +168,7 @@ class Selection:
         keys += self.having.columns if self.having is not None else ()
         aggregates = self.having is not None or any(key.term and key.term.aggregate for key in self.order)
         folds = self.folds if aggregates else ()
-        keys += [column for fold in folds if fold.relation is None for column in fold.columns]
+        keys += own_columns(folds)
         return replace(
             self,
             columns=("name",),
