@@ -7,7 +7,7 @@ from benchmarks.sites import measured_site
 from benchmarks.timing import measure, peak_memory
 
 ROWS = 20_000
-PAGE = 1000
+PAGE = 2000
 """Documents in each further page of `.iterator()`."""
 
 

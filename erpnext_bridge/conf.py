@@ -94,7 +94,7 @@ class BridgeSettings:
     timeout: tuple[float, float] = (5.0, 30.0)
     """`TIMEOUT`: seconds to wait for a connection, and for an answer."""
     page_size: int = 500
-    """`PAGE_SIZE`: rows asked for by the first list request of a walk; later ones may ask for twice as many."""
+    """`PAGE_SIZE`: rows asked for by the first list request of a walk; later ones may ask for four times as many."""
     max_branches: int = 8
     """`MAX_BRANCHES`: list requests that nested ORs may become; beyond it, one wider request is tested again."""
     max_members: int = 5000

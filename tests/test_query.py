@@ -12,6 +12,8 @@ import pytest
 from django.core.paginator import Paginator
 from django.db.models import Count, Prefetch, Q, Sum
 
+from erpnext_bridge.client import FrappeClient
+from erpnext_bridge.credentials import ApiKey
 from erpnext_bridge.errors import NotConnected, PermissionRefused, UnsupportedQuery
 from erpnext_bridge.identity import Identity, acting_as
 from erpnext_bridge.sandbox import Sandbox, User, World
@@ -135,7 +137,7 @@ def test_an_iterator_holds_one_page(erp):
 def test_the_later_pages_of_a_walk_are_larger(erp):
     assert len(list(customers().order_by("name"))) == 240
     asked = [dict(request.query)["limit_page_length"] for request in erp.requests]
-    assert asked == ["50", "100", "100"]
+    assert asked == ["50", "200"]
 
 
 def test_slices_steps_and_ends(erp):
@@ -512,7 +514,11 @@ def links(request, settings):
             for name, territory, website in LINKS["Customer"]
         ],
     }
-    made = {name: {**twins.DOCTYPE, "name": name, "fields": fields} for name, fields in doctypes.items()}
+    rules = [*twins.DOCTYPE["permissions"], {"role": "Boss", "permlevel": 1, "read": 1}]
+    made = {
+        name: {**twins.DOCTYPE, "name": name, "fields": fields, "permissions": rules}
+        for name, fields in doctypes.items()
+    }
     world = World.load({"doctypes": made, "rows": rows})
     world.add_user(User("all@example.com", full_name="All", roles=["System Manager"], password="x"))
     with Sandbox(version=request.param, world=world) as site:
@@ -524,6 +530,50 @@ def links(request, settings):
 
 def territories():
     return Territory.objects.as_service()
+
+
+def administrator(site):
+    return FrappeClient(site.url, ApiKey(*site.api_key("Administrator")))
+
+
+def as_lists(site):
+    """For each list request of the walk, whether it asked for lists of values."""
+    return [dict(request.query).get("as_dict") == "0" for request in site.requests]
+
+
+def test_later_pages_come_as_lists_when_every_field_is_shown(links, settings):
+    settings.ERPNEXT_BRIDGE |= {"PAGE_SIZE": 1}
+    asked = customers().only("name", "territory", "website").order_by("name")
+    assert asked[0].website is None  # the site's version and time zone are known from here on
+    links.requests.clear()
+    found = [(each.name, each.territory_id, each.website) for each in asked]
+    assert as_lists(links) == [False, True, True]
+    assert found == [(each.name, each.territory_id, each.website) for each in asked[:5]]
+
+
+def test_later_pages_name_their_values_when_a_field_is_not_shown(links, settings):
+    settings.ERPNEXT_BRIDGE |= {"PAGE_SIZE": 1}
+    asked = customers().order_by("name")
+    len(asked)
+    links.requests.clear()
+    found = list(asked.all())
+    assert as_lists(links) == [False, False, False]
+    assert all("customer_group" in each.get_deferred_fields() for each in found)
+    assert [each.website for each in found] == [row["website"] for row in links.rows("Customer")]
+
+
+def test_a_field_that_is_hidden_in_the_middle_of_a_walk_is_left_out_from_there_on(links, settings):
+    settings.ERPNEXT_BRIDGE |= {"PAGE_SIZE": 1}
+    boss = links.insert(
+        "Has Role", parent="all@example.com", parenttype="User", parentfield="roles", role="Boss"
+    )
+    walk = customers().only("name", "website", "customer_group").order_by("name").iterator()
+    assert not next(walk).get_deferred_fields() & {"customer_group"}
+    administrator(links).delete("Has Role", boss["name"])
+    later = list(walk)
+    assert [each.name for each in later] == list("bcde")
+    assert all("customer_group" in each.get_deferred_fields() for each in later)
+    assert [each.website for each in later] == [row["website"] for row in links.rows("Customer")[1:]]
 
 
 @pytest.mark.parametrize(

@@ -232,10 +232,12 @@ class ListRequest:
     limit: int = 0
     """0 asks for all rows."""
     parent: str | None = None
+    as_dict: bool = True
+    """Whether a row names its values, or is a list of them, in the order of the fields."""
 
     def arguments(self) -> dict[str, Any]:
         """Return the keyword arguments for the client; filters name their DocType."""
-        return {
+        asked = {
             "fields": list(self.fields),
             "filters": [[self.doctype, *each] for each in self.filters],
             "or_filters": [[self.doctype, *each] for each in self.or_filters],
@@ -245,6 +247,7 @@ class ListRequest:
             "limit_page_length": self.limit,
             "parent": self.parent,
         }
+        return asked if self.as_dict else asked | {"as_dict": False}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from erpnext_bridge import collation
 from erpnext_bridge.compiler import lookups
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from erpnext_bridge.reading.reader import Reader
 
 
-GROWTH = 2
+GROWTH = 4
 """How many times larger than the first page of a long walk its later ones are: fewer requests for what is large."""
 
 
@@ -29,10 +29,13 @@ class Walker:
     def send(self, request: ListRequest) -> list[Row]:
         """Send one list request."""
         rows = self.reader.client.list(request.doctype, **request.arguments())
-        # In place, so that no page is ever in memory twice.
-        for position, row in enumerate(rows):
-            rows[position] = Row(row)
-        return rows
+        if request.as_dict:
+            return _as_rows(rows, Row)
+        fields = request.fields
+        if all(isinstance(row, list) and len(row) == len(fields) for row in rows):
+            return _as_rows(rows, lambda values: Row(zip(fields, values, strict=True)))
+        # A field is shown no more: ERPNext leaves its values out, and does not say which those were.
+        return self.send(replace(request, as_dict=True))
 
     def slice(self, plan: Plan, branch: Branch) -> list[Row]:
         """Return the rows of a slice with an end."""
@@ -57,9 +60,7 @@ class Walker:
             yield from rows
             return
         if all(key.walkable for key in plan.selection.sort_keys):
-            last = rows[-1]
-            yield from _handed_over(rows)
-            yield from self._by_keys(plan, branch, last)
+            yield from self._by_keys(plan, branch, rows)
         else:
             yield from self._by_names(plan, branch, rows)
 
@@ -68,13 +69,19 @@ class Walker:
         self.link(rows, plan.needed(branch))
         return rows
 
-    def _by_keys(self, plan: Plan, branch: Branch, last: Row) -> Iterator[Row]:
+    def _by_keys(self, plan: Plan, branch: Branch, rows: list[Row]) -> Iterator[Row]:
         keys, page_size = plan.selection.sort_keys, self.reader.page_size * GROWTH
+        request = plan.request(branch, plan.columns(branch), limit=page_size)
+        # Lists of values are sent sooner than dicts, and take less memory. The first page has told that this user
+        # is shown every field.
+        request = replace(request, as_dict=not _names_each(rows[-1], request.fields))
+        last = rows[-1]
+        yield from _handed_over(rows)
         # First the rows that tie with the last one on all keys but the last, then on fewer and fewer.
         ties = len(keys) - 1
         while ties >= 0:
-            after = replace(branch, filters=branch.filters + _after(keys, ties, last))
-            rows = self._page(plan, after, limit=page_size)
+            rows = self.send(replace(request, filters=branch.filters + _after(keys, ties, last)))
+            self.link(rows, plan.needed(branch))
             if rows:
                 last = rows[-1]
             ties = len(keys) - 1 if len(rows) == page_size else ties - 1
@@ -121,6 +128,22 @@ class Walker:
         where = lookups.leaf(lookups.NAME, "name", "in", names, negated=False)
         selection = Selection(join.link.doctype, join.columns, where, linked=_columns_of(join.joins))
         return {collation.sort_key(row["name"]): row for row in self.reader.all_rows(selection)}
+
+
+def _as_rows(rows: list[Any], make: Callable[[Any], Row]) -> list[Row]:
+    # In place, so that no page is ever in memory twice.
+    for position, row in enumerate(rows):
+        rows[position] = make(row)
+    return rows
+
+
+def _names_each(row: Row, fields: Sequence[Any]) -> bool:
+    """Tell whether a row has each field under the name by which it was asked for."""
+    return (
+        all(isinstance(each, str) for each in fields)
+        and len(row) == len(fields)
+        and row.keys() == set(fields)
+    )
 
 
 def _handed_over(rows: list[Row]) -> Iterator[Row]:
