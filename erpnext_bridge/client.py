@@ -20,6 +20,7 @@ from erpnext_bridge.credentials import Anonymous, Credentials, Secret, SessionId
 from erpnext_bridge.errors import AuthenticationRefused, DocumentDoesNotExist, UnreadableAnswer
 from erpnext_bridge.transport import (
     Answer,
+    Begun,
     Multipart,
     OnExchange,
     Request,
@@ -168,29 +169,31 @@ class FrappeClient:
         as_dict: bool = True,
     ) -> Rows:
         """Return rows: all of them, unless `limit_page_length` says how many; in no order, unless `order_by` says it."""
-        if limit_start and not limit_page_length:
-            raise ValueError(
-                "limit_start needs a limit_page_length: v15 ignores it otherwise, and v16 fails."
+        return self._listed(
+            self._list_request(
+                doctype,
+                fields=fields,
+                filters=filters,
+                or_filters=or_filters,
+                order_by=order_by,
+                group_by=group_by,
+                limit_start=limit_start,
+                limit_page_length=limit_page_length,
+                parent=parent,
+                as_dict=as_dict,
             )
-        params = {
-            "fields": fields,
-            "filters": filters,
-            "or_filters": or_filters,
-            "order_by": order_by,
-            "group_by": group_by,
-            "limit_start": limit_start,
-            "limit_page_length": limit_page_length or 0,
-            "parent": parent,
-            "as_dict": None if as_dict else 0,
-        }
-        given = {key: value for key, value in params.items() if value is not None}
-        request = Request(
-            "GET", resource_path(doctype), as_query(given), credentials=self.credentials, asked=given
         )
-        if "/" in doctype or len(request.target) > MAX_TARGET:
-            asked = {"doctype": doctype, **given}
-            return cast("Rows", self._read_by_post("frappe.client.get_list", asked) or [])
-        return cast("Rows", self._exchange(request, "data"))
+
+    def begin_list(self, doctype: str, **arguments: Any) -> Callable[[], Rows]:
+        """
+        Ask for what `list` returns with the same arguments, and do not wait: what is returned waits, once.
+
+        The request runs in a thread of its own. Its error, a renewal after a 401 and `on_exchange` come when, and
+        where, it is waited for.
+        """
+        request = self._list_request(doctype, **arguments)
+        begun = self.transport.begin(request, timeouts=self.timeouts)
+        return lambda: self._listed(request, begun)
 
     def count(
         self,
@@ -362,11 +365,43 @@ class FrappeClient:
 
     # How requests are made
 
+    def _list_request(
+        self,
+        doctype: str,
+        *,
+        limit_start: int | None = None,
+        limit_page_length: int = 0,
+        as_dict: bool = True,
+        **options: Any,
+    ) -> Request:
+        if limit_start and not limit_page_length:
+            raise ValueError(
+                "limit_start needs a limit_page_length: v15 ignores it otherwise, and v16 fails."
+            )
+        params = {
+            **options,
+            "limit_start": limit_start,
+            "limit_page_length": limit_page_length or 0,
+            "as_dict": None if as_dict else 0,
+        }
+        given = {key: value for key, value in params.items() if value is not None}
+        request = Request(
+            "GET", resource_path(doctype), as_query(given), credentials=self.credentials, asked=given
+        )
+        if "/" in doctype or len(request.target) > MAX_TARGET:
+            return self._read_request("frappe.client.get_list", {"doctype": doctype, **given})
+        return request
+
+    def _listed(self, request: Request, begun: Begun | None = None) -> Rows:
+        if request.method == "POST":
+            return cast("Rows", _result(self._exchange(request, begun=begun)) or [])
+        return cast("Rows", self._exchange(request, "data", begun=begun))
+
     def _send(self, request: Request) -> Answer:
         return self.transport.send(request, timeouts=self.timeouts, on_exchange=self.on_exchange)
 
-    def _authorized(self, request: Request) -> Answer:
-        answer = self._send(request)
+    def _authorized(self, request: Request, begun: Begun | None = None) -> Answer:
+        answer = self._send(request) if begun is None else begun.finish(self.on_exchange)
         if not _unauthorized(answer, request):
             return answer
         renewed = self._renewed()
@@ -393,9 +428,9 @@ class FrappeClient:
             self.credentials = credentials
         return credentials
 
-    def _exchange(self, request: Request, key: str | None = None) -> Any:
+    def _exchange(self, request: Request, key: str | None = None, *, begun: Begun | None = None) -> Any:
         """Return the answer's JSON, or what it has under a key that every site's answer has."""
-        answer = self._authorized(request)
+        answer = self._authorized(request, begun)
         body = answers.read(answer, parse_float=self.parse_float)
         if key is None:
             return body
@@ -427,7 +462,10 @@ class FrappeClient:
         return Request(http_method, path, headers=JSON_BODY, body=encode(given), credentials=self.credentials)
 
     def _read_by_post(self, method: str, params: Mapping[str, Any]) -> Any:
-        request = Request(
+        return _result(self._exchange(self._read_request(method, params)))
+
+    def _read_request(self, method: str, params: Mapping[str, Any]) -> Request:
+        return Request(
             "POST",
             method_path(method),
             headers=JSON_BODY,
@@ -436,7 +474,6 @@ class FrappeClient:
             idempotent=True,
             asked=params,
         )
-        return _result(self._exchange(request))
 
     def _file_path(self, file_url: str) -> str:
         """Return the path of a file's URL, which must be on this site: credentials go nowhere else."""

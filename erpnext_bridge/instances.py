@@ -23,8 +23,12 @@ def make(model: Any, known: Mapping[str, Any]) -> Any:
         return model.from_db(None, list(known), list(known.values()))
     instance = model.__new__(model)
     state = ModelState()
-    state.adding, state.db = False, None
-    instance.__dict__.update(known, _state=state, **{name: kind() for name, kind in model._beside_fields})
+    state.adding = False
+    own = dict(known)
+    own["_state"] = state
+    for name, kind in model._beside_fields:
+        own[name] = kind()
+    instance.__dict__ = own
     return instance
 
 
@@ -35,8 +39,12 @@ def kept(model: Any, loaded: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_plain(model: Any) -> bool:
-    heard = any(signal.receivers and signal.has_listeners(model) for signal in (pre_init, post_init))
-    return not heard and not _has_own_making(model)
+    # Asked for each row of a long list: nearly always nobody listens to anything.
+    if (pre_init.receivers or post_init.receivers) and (
+        pre_init.has_listeners(model) or post_init.has_listeners(model)
+    ):
+        return False
+    return not _has_own_making(model)
 
 
 @cache

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from http.cookiejar import CookiePolicy
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, cast
 from urllib.parse import urlencode, urlsplit
 
 import requests
@@ -426,6 +426,10 @@ class Transport:
                 )
             return answer
 
+    def begin(self, request: Request, *, timeouts: Timeouts | None = None) -> Begun:
+        """Send the request from a thread of its own, and return at once."""
+        return Begun(self, request, timeouts)
+
     @contextmanager
     def stream(
         self, request: Request, *, timeouts: Timeouts | None = None, on_exchange: OnExchange | None = None
@@ -510,6 +514,43 @@ class Transport:
         for scheme in _POOLS:
             session.mount(f"{scheme}://", _Adapter(pool_connections=1, pool_maxsize=POOL_SIZE))
         return session
+
+
+class Begun:
+    """
+    A request that is on its way while its sender does something else.
+
+    The thread does nothing but HTTP: no database, no Django, no callback. A request that nobody waits for any more
+    ends by itself, within its timeouts.
+    """
+
+    def __init__(self, transport: Transport, request: Request, timeouts: Timeouts | None) -> None:
+        self.request = request
+        self._answer: Answer | None = None
+        self._error: Exception | None = None
+        self._exchanges: list[Exchange] = []
+        self._thread = threading.Thread(
+            target=self._send, args=(transport, timeouts), name="erpnext-bridge-begun", daemon=True
+        )
+        self._thread.start()
+
+    def _send(self, transport: Transport, timeouts: Timeouts | None) -> None:
+        try:
+            self._answer = transport.send(self.request, timeouts=timeouts, on_exchange=self._exchanges.append)
+        except Exception as exc:
+            self._error = exc
+
+    def finish(self, on_exchange: OnExchange | None = None) -> Answer:
+        """Wait for the whole answer and return it, or raise what the request ended with; call it once."""
+        self._thread.join()
+        if on_exchange is not None:
+            for exchange in self._exchanges:
+                on_exchange(exchange)
+        if self._error is not None:
+            raise self._error
+        # Nothing of a page is kept once its rows are made.
+        answer, self._answer = self._answer, None
+        return cast("Answer", answer)
 
 
 _shared: OrderedDict[tuple[str, bool | str], Transport] = OrderedDict()

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -19,6 +20,7 @@ from erpnext_bridge.client import FrappeClient
 from erpnext_bridge.credentials import Anonymous, ApiKey, Bearer, SessionId
 from erpnext_bridge.sandbox import Sandbox
 from erpnext_bridge.transport import Timeouts, Transport, transport_for
+from tests.services import wait_until
 from tests.wire_server import Reply, WireServer
 
 KEY = ApiKey("key", "s3cr3ts3cr3t")
@@ -132,6 +134,49 @@ def test_rows_can_come_as_lists(server, client):
     server.reply = reply({"data": [["A", 1]]})
     assert client.list("Task", as_dict=False) == [["A", 1]]
     assert sent(server)[1]["as_dict"] == "0"
+
+
+def test_a_list_that_is_begun_asks_the_same_and_is_told_of_where_it_is_waited_for(server):
+    server.reply = reply({"data": [["A", 1]]})
+    told = []
+    client = FrappeClient(
+        server.url, on_exchange=lambda exchange: told.append((exchange.status, threading.current_thread()))
+    )
+    asked = {
+        "fields": ["name", "idx"],
+        "filters": [["idx", ">", 0]],
+        "limit_page_length": 5,
+        "as_dict": False,
+    }
+    waiting = client.begin_list("Task", **asked)
+    assert client.list("Task", **asked) == waiting() == [["A", 1]]
+    assert server.seen[0].target == server.seen[1].target
+    assert told == [(200, threading.current_thread())] * 2
+
+
+def test_a_begun_list_is_on_its_way_before_anybody_waits(server, client):
+    server.reply = reply({"data": []})
+    waiting = client.begin_list("Task")
+    wait_until(lambda: server.seen, "the request arrives")
+    assert waiting() == []
+
+
+def test_a_begun_list_fails_where_it_is_waited_for(server, client):
+    server.reply = reply({"exc_type": "PermissionError"}, 403)
+    waiting = client.begin_list("Task")
+    with pytest.raises(errors.PermissionRefused):
+        waiting()
+    server.reply = Reply(drop=True)
+    waiting = client.begin_list("Task")
+    with pytest.raises(errors.SiteUnreachable):
+        waiting()
+
+
+def test_a_begun_list_that_is_long_goes_by_post(server, client):
+    server.reply = reply({"message": [{"name": "A"}]})
+    names = [f"Task {number}" for number in range(300)]
+    assert client.begin_list("Task", filters=[["name", "in", names]])() == [{"name": "A"}]
+    assert sent(server)[0] == "POST /api/method/frappe.client.get_list"
 
 
 def test_a_long_list_goes_by_post(server, client):
@@ -339,7 +384,7 @@ def test_a_documents_method_runs_at_its_path(server, client):
 # Renewing credentials
 
 
-@pytest.mark.parametrize("call", ["create", "list", "download", "upload"])
+@pytest.mark.parametrize("call", ["create", "list", "begun list", "download", "upload"])
 def test_after_a_401_the_request_goes_out_once_more_with_new_credentials(server, call):
     def answer(seen):
         if seen.headers.get("Authorization") == "Bearer fresh":
@@ -354,6 +399,7 @@ def test_after_a_401_the_request_goes_out_once_more_with_new_credentials(server,
     calls = {
         "create": lambda: client.create("Task", {"a": 1}),
         "list": lambda: client.list("Task"),
+        "begun list": lambda: client.begin_list("Task")(),
         "download": lambda: read(client, "/files/x"),
         "upload": lambda: client.upload(io.BytesIO(b"content"), filename="f"),
     }

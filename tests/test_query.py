@@ -19,6 +19,7 @@ from erpnext_bridge.identity import Identity, acting_as
 from erpnext_bridge.sandbox import Sandbox, User, World
 from tests import twins
 from tests.erp.models import Customer, SalesOrder, SalesOrderItem, Territory, ToDo
+from tests.services import wait_until
 
 VERSIONS = pytest.mark.parametrize("version", [15, 16])
 
@@ -549,6 +550,17 @@ def test_later_pages_come_as_lists_when_every_field_is_shown(links, settings):
     found = [(each.name, each.territory_id, each.website) for each in asked]
     assert as_lists(links) == [False, True, True]
     assert found == [(each.name, each.territory_id, each.website) for each in asked[:5]]
+
+
+def test_from_the_second_page_on_the_next_one_is_already_on_its_way(links, settings):
+    settings.ERPNEXT_BRIDGE |= {"PAGE_SIZE": 1}
+    walk = customers().only("name").order_by("name").iterator()
+    next(walk)
+    links.requests.clear()
+    assert next(walk).name == "b"
+    wait_until(lambda: len(links.requests) == 2, "the next page is asked for")
+    assert [each.name for each in walk] == list("cde")
+    assert len(links.requests) == 2
 
 
 def test_later_pages_name_their_values_when_a_field_is_not_shown(links, settings):

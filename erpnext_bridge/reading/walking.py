@@ -15,7 +15,6 @@ from erpnext_bridge.compiler.rows import Column, Join, Row, joins_for, pages
 if TYPE_CHECKING:
     from erpnext_bridge.reading.reader import Reader
 
-
 GROWTH = 4
 """How many times larger than the first page of a long walk its later ones are: fewer requests for what is large."""
 
@@ -28,14 +27,7 @@ class Walker:
 
     def send(self, request: ListRequest) -> list[Row]:
         """Send one list request."""
-        rows = self.reader.client.list(request.doctype, **request.arguments())
-        if request.as_dict:
-            return _as_rows(rows, Row)
-        fields = request.fields
-        if all(isinstance(row, list) and len(row) == len(fields) for row in rows):
-            return _as_rows(rows, lambda values: Row(zip(fields, values, strict=True)))
-        # A field is shown no more: ERPNext leaves its values out, and does not say which those were.
-        return self.send(replace(request, as_dict=True))
+        return _made(request, self.reader.client.list(request.doctype, **request.arguments()))
 
     def slice(self, plan: Plan, branch: Branch) -> list[Row]:
         """Return the rows of a slice with an end."""
@@ -70,22 +62,36 @@ class Walker:
         return rows
 
     def _by_keys(self, plan: Plan, branch: Branch, rows: list[Row]) -> Iterator[Row]:
+        """Yield these rows and those after them; from the second page on, the site makes the next one meanwhile."""
         keys, page_size = plan.selection.sort_keys, self.reader.page_size * GROWTH
         request = plan.request(branch, plan.columns(branch), limit=page_size)
         # Lists of values are sent sooner than dicts, and take less memory. The first page has told that this user
         # is shown every field.
         request = replace(request, as_dict=not _names_each(rows[-1], request.fields))
+
+        def begin() -> Callable[[], list[Any]]:
+            asked = replace(request, filters=branch.filters + _after(keys, ties, last))
+            return self.reader.client.begin_list(asked.doctype, **asked.arguments())
+
         last = rows[-1]
         yield from _handed_over(rows)
         # First the rows that tie with the last one on all keys but the last, then on fewer and fewer.
         ties = len(keys) - 1
+        waiting = begin()
         while ties >= 0:
-            rows = self.send(replace(request, filters=branch.filters + _after(keys, ties, last)))
-            self.link(rows, plan.needed(branch))
-            if rows:
-                last = rows[-1]
-            ties = len(keys) - 1 if len(rows) == page_size else ties - 1
-            yield from _handed_over(rows)
+            page = waiting()
+            if not request.as_dict and not _fits(page, request.fields):
+                # A field is shown no more: ERPNext leaves its values out, and does not say which those were.
+                request = replace(request, as_dict=True)
+                page = begin()()
+            if page:
+                last = _row(request, page[-1])
+            ties = len(keys) - 1 if len(page) == page_size else ties - 1
+            if ties >= 0:
+                waiting = begin()
+            _made(request, page)
+            self.link(page, plan.needed(branch))
+            yield from _handed_over(page)
 
     def _by_names(self, plan: Plan, branch: Branch, first: list[Row]) -> Iterator[Row]:
         listed = self.send(plan.request(branch, ("name",), limit=0))
@@ -130,11 +136,20 @@ class Walker:
         return {collation.sort_key(row["name"]): row for row in self.reader.all_rows(selection)}
 
 
-def _as_rows(rows: list[Any], make: Callable[[Any], Row]) -> list[Row]:
-    # In place, so that no page is ever in memory twice.
+def _made(request: ListRequest, rows: list[Any]) -> list[Row]:
+    """Make rows of what came, in place, so that no page is ever in memory twice."""
     for position, row in enumerate(rows):
-        rows[position] = make(row)
+        rows[position] = _row(request, row)
     return rows
+
+
+def _row(request: ListRequest, row: Any) -> Row:
+    return Row(row if request.as_dict else zip(request.fields, row, strict=True))
+
+
+def _fits(rows: list[Any], fields: Sequence[Any]) -> bool:
+    """Tell whether each row is a list with a value for each field; a virtual DocType's may be dicts all the same."""
+    return all(isinstance(row, list) and len(row) == len(fields) for row in rows)
 
 
 def _names_each(row: Row, fields: Sequence[Any]) -> bool:
