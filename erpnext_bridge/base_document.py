@@ -121,9 +121,10 @@ class BaseDocument(models.Model, metaclass=DocumentBase):
         row comes without the fields this user may not see, which stay deferred.
         """
         whole = "doctype" in row
-        known = {
-            attname: decode(row.get(column)) for attname, column, decode in decoders if whole or column in row
-        }
+        if whole:
+            known = {attname: decode(row.get(column)) for attname, column, decode in decoders}
+        else:
+            known = {attname: decode(row[column]) for attname, column, decode in decoders if column in row}
         instance: Self = instances.make(cls, known)
         instance.erp_identity = identity
         instance._read_zone = zone

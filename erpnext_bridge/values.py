@@ -186,11 +186,35 @@ def _encode_time(field: models.Field[Any, Any], value: Any, zone: ZoneInfo) -> s
 
 def _datetime_decoder(zone: ZoneInfo) -> Callable[[Any], dt.datetime]:
     parse, utc = dt.datetime.fromisoformat, dt.UTC
-    if settings.USE_TZ:
+    if not settings.USE_TZ:
+        own = timezone.get_default_timezone()
+        return lambda value: timezone.make_naive(parse(value).replace(tzinfo=zone), own)
+    offsets: dict[str, dt.timedelta | None] = {}
+
+    def decode(value: str) -> dt.datetime:
         # In UTC as from a database: Python never finds a time in the hour that comes twice equal to one of another zone.
-        return lambda value: parse(value).replace(tzinfo=zone).astimezone(utc)
-    own = timezone.get_default_timezone()
-    return lambda value: timezone.make_naive(parse(value).replace(tzinfo=zone), own)
+        moment, hour = parse(value), value[:HOUR]
+        if hour not in offsets:
+            if len(offsets) >= REMEMBERED_HOURS:
+                offsets.clear()
+            offsets[hour] = _offset_in_hour(moment, zone)
+        offset = offsets[hour]
+        if offset is None:
+            return moment.replace(tzinfo=zone).astimezone(utc)
+        return moment.replace(tzinfo=utc) - offset
+
+    return decode
+
+
+HOUR = len("2026-01-31 12")
+REMEMBERED_HOURS = 1000
+
+
+def _offset_in_hour(moment: dt.datetime, zone: ZoneInfo) -> dt.timedelta | None:
+    """Return the zone's offset during the whole hour of a moment, or None where it changes within: looking it up is slow."""
+    first = moment.replace(minute=0, second=0, microsecond=0, tzinfo=zone)
+    last = first.replace(minute=59, second=59, microsecond=999_999)
+    return first.utcoffset() if first.utcoffset() == last.utcoffset() else None
 
 
 def _finite(value: Any) -> Decimal:

@@ -91,6 +91,29 @@ def test_a_clock_that_was_set_back_keeps_its_hour():
     )
 
 
+@pytest.mark.parametrize(
+    "name", ["America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "Africa/Monrovia", "America/St_Johns"]
+)
+def test_a_column_of_times_is_read_as_the_zone_has_each_of_them(name):
+    """Around each change of a clock, also by half an hour or at an odd second, and far from any."""
+    zone, step = ZoneInfo(name), dt.timedelta(minutes=7, seconds=13, microseconds=5)
+    days = [dt.datetime(1972, 1, 6, 22), dt.datetime(2024, 4, 6, 23), dt.datetime(2024, 10, 5, 23)]
+    days += [dt.datetime(2024, 3, 9, 23), dt.datetime(2024, 11, 2, 23), dt.datetime(1900, 1, 1)]
+    moments = [day + step * number for day in days for number in range(60)]
+    decode = values.decoder(field(models.DateTimeField()), zone)
+    read = [decode(moment.isoformat(" ")) for moment in moments * 2]
+    assert read == [moment.replace(tzinfo=zone).astimezone(dt.UTC) for moment in moments] * 2
+
+
+def test_times_of_many_hours_are_read_right():
+    start = dt.datetime(2020, 1, 1)
+    moments = [start + dt.timedelta(hours=number) for number in range(2 * values.REMEMBERED_HOURS)]
+    decode = values.decoder(field(models.DateTimeField()), ZONE)
+    assert [decode(str(moment)) for moment in moments] == [
+        moment.replace(tzinfo=ZONE).astimezone(dt.UTC) for moment in moments
+    ]
+
+
 @override_settings(USE_TZ=False, TIME_ZONE="Asia/Tokyo")
 def test_without_time_zones_times_are_in_djangos_zone():
     assert from_wire(models.DateTimeField(), "2024-07-01 08:00:00") == dt.datetime(2024, 7, 1, 21, 0)
