@@ -117,7 +117,7 @@ class BridgeSettings:
     """`WRITE_LEASE`: seconds after which a delivery that was not heard of counts as crashed."""
     write_backoff: tuple[float, float] = (2.0, 600.0)
     """`WRITE_BACKOFF`: seconds before the first retry of a write, and the longest wait."""
-    write_batch: int = 50
+    write_batch: int = 100
     """`WRITE_BATCH`: new documents that one request to ERPNext may carry, at most 198."""
     write_breaker: tuple[int, float, float] = (5, 5.0, 120.0)
     """`WRITE_BREAKER`: failures in a row before a site is left alone, and for how many seconds: first, at most."""

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -368,22 +368,30 @@ class DocumentWrite(Promised, models.Model):
         One conditional UPDATE decides between everybody who would change it at the same time: the row must be
         in one of the allowed states and under the lease, or none, that this instance has seen.
         """
-        now = timezone.now()
-        changes |= {"history": self.history, "updated_at": now}
-        if {"state", "next_attempt_at"} & changes.keys():
-            state = changes.get("state", self.state)
-            is_due = changes.get("next_attempt_at", self.next_attempt_at) is not None
-            changes["waits_since"] = now if state == State.PENDING and not is_due else None
+        changes = self.stamped(changes, timezone.now())
         rows = DocumentWrite.objects.filter(
             *conditions, pk=self.pk, state__in=list(allowed), lease_token=self.lease_token
         )
         if not rows.update(**changes):
             return False
-        previous, using = self.state, rows.db
+        self.become(changes, rows.db)
+        return True
+
+    def stamped(self, changes: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+        """Return changes with what goes with them: the history, and when they are made."""
+        stamps: dict[str, Any] = {"history": self.history, "updated_at": now}
+        if {"state", "next_attempt_at"} & changes.keys():
+            state = changes.get("state", self.state)
+            is_due = changes.get("next_attempt_at", self.next_attempt_at) is not None
+            stamps["waits_since"] = now if state == State.PENDING and not is_due else None
+        return {**changes, **stamps}
+
+    def become(self, changes: Mapping[str, Any], using: str | None) -> None:
+        """Take what the row has become by now, and announce it."""
+        previous = self.state
         for name, value in changes.items():
             setattr(self, name, value)
         self.announce(previous, using)
-        return True
 
     def announce(self, previous: str, using: str | None = None) -> None:
         """Send `write_changed` once the change is committed."""

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, router, transaction
-from django.db.models import Exists, F, OuterRef
+from django.db.models import F
 from django.utils import timezone
 
 from erpnext_bridge.conf import Site, get_settings
@@ -90,12 +90,11 @@ def take(pk: Any) -> Delivery | None:
     A lane whose last answer was lost has its turn first: the delivery may then be of other writes than this one.
     """
     now = timezone.now()
-    due = DocumentWrite.objects.due(now).filter(pk=pk).select_related("user")
-    write = due.annotate(is_held_up=Exists(earlier(OuterRef("document_key"), OuterRef("created_at")))).first()
-    if write is None or (write.creates and not (write := _first_in_lane(write, now))):
+    try:
+        write = _to_go(DocumentWrite.objects.get(pk=pk), now)
+    except DocumentWrite.DoesNotExist:
         return None
-    if not write.creates and getattr(write, "is_held_up", False):
-        _let_wait(write)
+    if write is None:
         return None
     site = get_settings().sites.get(write.site)
     passage = gate.ask(site, now) if site else Passage(write.site)
@@ -107,13 +106,28 @@ def take(pk: Any) -> Delivery | None:
     return delivery
 
 
+def _to_go(write: DocumentWrite, now: datetime) -> DocumentWrite | None:
+    """Return what goes when this write is asked for; None when it is not time for it."""
+    if not _is_due(write, now):
+        return None
+    if write.creates:
+        return _first_in_lane(write, now)
+    if earlier(write.document_key, write.created_at).exists():
+        _let_wait(write)
+        return None
+    return write
+
+
 def _first_in_lane(write: DocumentWrite, now: datetime) -> DocumentWrite | None:
     """Return the write of a lane that is to go first; None when it is not yet time."""
-    holder = DocumentWrite.objects.filter(lane_lock=write.lane).select_related("user").first()
+    holder = DocumentWrite.objects.filter(lane_lock=write.lane).first()
     if holder is None:
         return write
-    waits = holder.state in WAITING and holder.next_attempt_at is not None and holder.next_attempt_at <= now
-    return holder if waits else None
+    return holder if _is_due(holder, now) else None
+
+
+def _is_due(write: DocumentWrite, now: datetime) -> bool:
+    return write.state in WAITING and write.next_attempt_at is not None and write.next_attempt_at <= now
 
 
 def _let_wait(write: DocumentWrite) -> None:
@@ -183,7 +197,7 @@ def _mark(write: DocumentWrite, slot: str | None, now: datetime) -> list[Documen
     )
     companions: list[DocumentWrite] = []
     with _one_statement_or_transaction(write):
-        if not same.update(attempts=F("attempts") + 1, **marks, **locks):
+        if not same.update(attempts=write.attempts + 1, **marks, **locks):
             return []
         if write.creates:
             companions = _companions(write, now)
@@ -213,7 +227,7 @@ def _companions(write: DocumentWrite, now: datetime) -> list[DocumentWrite]:
     """Return what is created by the same request: all of a request whose answer was lost, or what is due."""
     if write.doctype == "File":
         return []
-    others = DocumentWrite.objects.exclude(pk=write.pk).select_related("user")
+    others = DocumentWrite.objects.exclude(pk=write.pk)
     if write.outcome_unknown:
         batch = others.filter(batch=write.batch, outcome_unknown=True, state__in=WAITING)
         return list(batch) if write.batch else []
@@ -224,9 +238,9 @@ def _companions(write: DocumentWrite, now: datetime) -> list[DocumentWrite]:
 
 
 class _Pace:
-    """How long a document of a lane takes, so that no request takes longer than some seconds."""
+    """How long a document of a lane takes, so that no request keeps ERPNext's naming series locked for long."""
 
-    SECONDS = 5.0
+    SECONDS = 3.0
     FIRST = 20
     REMEMBERED = 1000
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import router, transaction
@@ -20,9 +20,17 @@ from django.utils import timezone
 from erpnext_bridge.access import SiteAccess, open_site
 from erpnext_bridge.models.write import DocumentWrite, State, WriteFile
 from erpnext_bridge.outbox import gate
+from erpnext_bridge.outbox.advancing import advance_together
 from erpnext_bridge.outbox.claiming import Delivery, LeaseLost, next_due, take, upcoming
 from erpnext_bridge.outbox.creating import Creation, Step
-from erpnext_bridge.outbox.ordering import key_of_document, pass_on, release, share_fate, waiting_for
+from erpnext_bridge.outbox.ordering import (
+    have_dependents,
+    key_of_document,
+    pass_on,
+    release,
+    share_fate,
+    waiting_at,
+)
 from erpnext_bridge.outbox.outcomes import Outcome, outcome_of
 from erpnext_bridge.outbox.sending import Order, send
 from erpnext_bridge.payloads import decode
@@ -122,7 +130,8 @@ def _creation(delivery: Delivery) -> Iterator[Step]:
     left = list(delivery.writes)
     try:
         for step in creation:
-            left = [write for write in left if write not in step.writes]
+            gone = set(step.writes)
+            left = [write for write in left if write not in gone]
             yield step
     except LeaseLost:
         raise
@@ -189,14 +198,8 @@ class _Recorder:
         using = router.db_for_write(DocumentWrite)
         with transaction.atomic(using=using) if len(outcomes) > 1 or heir or error else nullcontext():
             unlocked = self._pass_locks(outcomes, heir)
-            saved = [
-                write
-                for write, outcome in outcomes.items()
-                if self._save(write, outcome, NO_LOCKS if write is unlocked else {})
-            ]
-            waiting = waiting_for(
-                [key for write in saved if (key := keys[write][0])], [each.pk for each in saved]
-            )
+            saved = self._save(outcomes, NO_LOCKS if unlocked else {})
+            waiting = waiting_at(key for write in saved if (key := keys[write][0]))
             for write in saved:
                 if keys[write][0] in waiting:
                     pass_on(write, *keys[write])
@@ -204,6 +207,7 @@ class _Recorder:
         self._let_go_on([write for write in saved if write.state in ENDED], bool(waiting))
 
     def _let_go_on(self, ended: list[DocumentWrite], some_wait: bool) -> None:
+        some_wait = some_wait or have_dependents(write.pk for write in ended)
         for write in ended:
             if write.state != State.DONE and some_wait:
                 share_fate(write)
@@ -238,45 +242,55 @@ class _Recorder:
             self.holder = target
         return None
 
-    def _save(self, write: DocumentWrite, outcome: Outcome, locks: dict[str, Any]) -> bool:
-        now = timezone.now()
-        retries = outcome.state == State.RETRYING
-        waits = retries or outcome.state == State.PENDING
-        error_type = type(outcome.error).__name__ if outcome.error else ""
-        exc_type = getattr(outcome.error, "exc_type", "")
-        event = "created" if outcome.state == State.PENDING else outcome.state
-        write.remember(
-            event,
-            attempt=write.attempts,
-            error=exc_type or error_type,
-            text=outcome.text,
-            document=outcome.name,
-        )
-        changes: dict[str, Any] = {
-            "state": outcome.state,
-            "attempts": write.attempts if outcome.counts else write.attempts - 1,
-            "next_attempt_at": now + timedelta(seconds=outcome.wait) if waits else None,
-            "lease_token": None,
-            "lease_expires_at": None,
-            "outcome_unknown": not outcome.is_definite and (write.outcome_unknown or outcome.unknown),
-            "last_error": outcome.text,
-            "error_type": error_type,
-            "conflict": outcome.conflict,
-            "answer": outcome.answer or write.answer,
-            "finished_at": None if waits else now,
-            **locks,
-        }
-        if outcome.name:
-            changes["document_name"] = outcome.name
-            changes["document_key"] = key_of_document(write.site, write.doctype, outcome.name)
-            changes["lane"] = ""
-        recorded = write.advance(HOLDING if outcome.is_definite else (State.SENDING,), **changes)
-        if not recorded:
+    def _save(self, outcomes: Mapping[DocumentWrite, Outcome], locks: dict[str, Any]) -> list[DocumentWrite]:
+        """Save what became of each, and return those about which nobody else has decided in the meantime."""
+        saved, now = [], timezone.now()
+        for is_definite in (True, False):
+            changes = {
+                write: {**_changes(write, outcome, now), **locks}
+                for write, outcome in outcomes.items()
+                if outcome.is_definite is is_definite
+            }
+            saved += advance_together(changes, HOLDING if is_definite else (State.SENDING,))
+        for write in outcomes.keys() - set(saved):
+            outcome = outcomes[write]
             logger.warning(
                 "Write %s: its lease ended before this delivery did, which came to: %s %s",
                 write.pk, outcome.state, write.document_name or outcome.name or outcome.answer.get("name", ""),
             )  # fmt: skip
-        return recorded
+        return saved
+
+
+def _changes(write: DocumentWrite, outcome: Outcome, now: datetime) -> dict[str, Any]:
+    retries = outcome.state == State.RETRYING
+    waits = retries or outcome.state == State.PENDING
+    error_type = type(outcome.error).__name__ if outcome.error else ""
+    exc_type = getattr(outcome.error, "exc_type", "")
+    event = "created" if outcome.state == State.PENDING else outcome.state
+    write.remember(
+        event,
+        attempt=write.attempts,
+        error=exc_type or error_type,
+        text=outcome.text,
+        document=outcome.name,
+    )
+    changes: dict[str, Any] = {
+        "state": outcome.state,
+        "attempts": write.attempts if outcome.counts else write.attempts - 1,
+        "next_attempt_at": now + timedelta(seconds=outcome.wait) if waits else None,
+        "lease_token": None,
+        "lease_expires_at": None,
+        "outcome_unknown": not outcome.is_definite and (write.outcome_unknown or outcome.unknown),
+        "last_error": outcome.text,
+        "error_type": error_type,
+        "conflict": outcome.conflict,
+        "answer": outcome.answer or write.answer,
+        "finished_at": None if waits else now,
+    }
+    if outcome.name:
+        key = key_of_document(write.site, write.doctype, outcome.name)
+        changes |= {"document_name": outcome.name, "document_key": key, "lane": ""}
+    return changes
 
 
 def _created(write: DocumentWrite, name: str) -> Outcome:

@@ -100,11 +100,14 @@ def _learnt(write: DocumentWrite) -> dict[str, Any]:
     return learnt
 
 
-def waiting_for(keys: Iterable[str], pks: Iterable[UUID]) -> set[str]:
-    """Return the keys of the documents of all that waits at these documents or for these writes."""
-    by_document = _waiting().filter(document_key__in=list(keys)).values_list("document_key")
-    by_write = _waiting().filter(depends_on__in=list(pks)).values_list("document_key")
-    return {key for (key,) in by_document.union(by_write)}
+def waiting_at(keys: Iterable[str]) -> set[str]:
+    """Return those of these documents that a write waits for its turn at."""
+    return set(_waiting().filter(document_key__in=list(keys)).values_list("document_key", flat=True))
+
+
+def have_dependents(pks: Iterable[UUID]) -> bool:
+    """Tell whether anything depends on one of these writes."""
+    return bool(DocumentWrite.depends_on.through.objects.filter(to_documentwrite__in=list(pks)).exists())
 
 
 def pass_on(write: DocumentWrite, previous_key: str, previous_base: str) -> None:
