@@ -24,6 +24,7 @@ def make(model: Any, known: Mapping[str, Any]) -> Any:
     instance = model.__new__(model)
     state = ModelState()
     state.adding = False
+    state.db = None
     own = dict(known)
     own["_state"] = state
     for name, kind in model._beside_fields:
