@@ -11,12 +11,14 @@ import threading
 from pathlib import Path
 from typing import Self
 
+from tests.services import free_port
+
 ROOT = Path(__file__).resolve().parent.parent
-START_SECONDS, STOP_SECONDS = 90, 30
+START_SECONDS, STOP_SECONDS = 180, 90
 
 
 class DemoProcess:
-    """The running demo on a port that the system chose."""
+    """The running demo on a port of its own."""
 
     def __init__(self, state: Path, **environment: str) -> None:
         kept = {
@@ -27,7 +29,7 @@ class DemoProcess:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "project.demo"],
             cwd=ROOT,
-            env=kept | {"PORT": "0", "DEMO_STATE": str(state), **environment},
+            env=kept | {"PORT": str(free_port()), "DEMO_STATE": str(state), **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

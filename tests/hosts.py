@@ -39,7 +39,9 @@ class Host:
         number = next(_numbers)
         self.name = f"bridge-{os.getpid()}-{number}"
         self.link = f"br{os.getpid() % 100000}x{number}"
-        self.net = f"10.{100 + os.getpid() % 100}.{number}"
+        # Sixteen addresses each, of a network that no other process has.
+        self.net = f"10.{100 + (os.getpid() >> 8) % 100}.{os.getpid() % 256}"
+        self.first = number % 16 * 16
         self.stack = ExitStack()
 
     def __enter__(self):
@@ -48,10 +50,10 @@ class Host:
         self.stack.callback(lambda: ip("netns", "del", self.name))
         ip("link", "add", self.link, "type", "veth", "peer", "name", inner)
         ip("link", "set", inner, "netns", self.name)
-        ip("addr", "add", f"{self.net}.1/24", "dev", self.link)
+        ip("addr", "add", f"{self.address(1)}/28", "dev", self.link)
         ip("link", "set", self.link, "up")
         for arguments in (
-            ("addr", "add", f"{self.net}.2/24", "dev", inner),
+            ("addr", "add", f"{self.address(2)}/28", "dev", inner),
             ("link", "set", inner, "up"),
             ("link", "set", "lo", "up"),
         ):
@@ -61,10 +63,13 @@ class Host:
     def __exit__(self, *exc):
         self.stack.close()
 
+    def address(self, last):
+        return f"{self.net}.{self.first + last}"
+
     def reach(self, last, port):
         """Let the host reach a port of this machine at an address of its own, which is returned."""
-        address = f"{self.net}.{last}"
-        ip("addr", "add", f"{address}/24", "dev", self.link)
+        address = self.address(last)
+        ip("addr", "add", f"{address}/28", "dev", self.link)
         self.stack.enter_context(forwarded(address, port))
         return address
 

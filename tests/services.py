@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -24,9 +25,17 @@ class ServiceMissing(Exception):
     """The program is not installed; the message says what would."""
 
 
+# pytest-randomly gives each process the same seed, and with it the same "random" ports.
+_chance = random.SystemRandom()
+
+
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """A port below those that the system gives to clients: none of them can take it before the server does."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = _chance.randrange(10_000, max(first, 20_000))
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def answers(port: int) -> bool:

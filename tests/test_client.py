@@ -67,7 +67,7 @@ def server():
 
 @pytest.fixture
 def client(server):
-    return FrappeClient(server.url, KEY, timeout=Timeouts(1, 0.5, 2))
+    return FrappeClient(server.url, KEY, timeout=Timeouts(60, 60, 60))
 
 
 def sent(server, index=-1):

@@ -199,13 +199,29 @@ def test_the_report_holds_what_was_expected_and_what_came(tmp_path, capsys):
     exchange["response"]["body"] = {"message": "ping"}
     (directory / "v15" / "rpc.jsonl").write_text(json.dumps(exchange) + "\n")
     report = tmp_path / "report.jsonl"
-    main([str(directory), "--version", "v15", "--report", str(report)])
+    assert main([str(directory), "--version", "v15", "--report", str(report)]) == 1
     assert capsys.readouterr().out.splitlines()[-1] == (
         "contract: v15 0/1 (0.0%); 1 mismatches not listed in sandbox.md"
     )
     entry = json.loads(report.read_text())
     assert (entry["id"], entry["expected"]["body"]) == ("rpc.ping.get", {"message": "ping"})
     assert entry["got"]["body"] == '{"message":"pong"}'
+
+
+def test_a_mismatch_that_the_page_lists_does_not_fail_the_command(tmp_path, capsys):
+    directory, page = tmp_path / "contract", tmp_path / "page.md"
+    (directory / "v15").mkdir(parents=True)
+    (directory / "fixtures.json").write_text((SLICE / "fixtures.json").read_text())
+    exchange = next(one for one in load(SLICE, "v15") if one["id"] == "rpc.ping.get")
+    exchange["response"]["body"] = {"message": "ping"}
+    recording = directory / "v15" / "rpc.jsonl"
+    recording.write_text(json.dumps(exchange) + "\n")
+    page.write_text("| `rpc.ping.get` | 15 | nobody knows |\n")
+    assert main([str(directory), "--version", "v15", "--list", str(page)]) == 0
+    exchange["response"]["body"] = {"message": "pong"}
+    recording.write_text(json.dumps(exchange) + "\n")
+    assert main([str(directory), "--version", "v15", "--list", str(page)]) == 0
+    assert "1 are listed and match in page.md: v15 rpc.ping.get" in capsys.readouterr().out
 
 
 # The page that lists what differs

@@ -84,7 +84,7 @@ def sends_twice(url):
             headers = {name: self.headers[name] for name in ("Authorization", "Content-Type", "Accept")}
             for _ in range(2):
                 answer = requests.request(
-                    self.command, url + self.path, data=body, headers=headers, timeout=10
+                    self.command, url + self.path, data=body, headers=headers, timeout=60
                 )
             self.send_response(answer.status_code)
             self.send_header("Content-Type", answer.headers["Content-Type"])

@@ -8,7 +8,6 @@ import json
 import os
 import pty
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +20,7 @@ import requests
 
 from erpnext_bridge.testing import open_erpnext_site
 from tests.erp_browser import ErpBrowser
+from tests.services import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 ALICE, PASSWORD = "alice@example.com", "alice-sandbox"
@@ -193,12 +193,6 @@ def test_frappectl_calls_methods(site16, ctl):
     assert "frappe.no.such.method" in ctl.refusal("method", "call", "frappe.no.such.method")
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def log_in(ctl, site):
     """Log in on a terminal, with alice in the browser; return the id of the OAuth client, and what is said."""
     port, url = free_port(), site.url
@@ -234,7 +228,7 @@ def log_in(ctl, site):
             if line.startswith(url):
                 with ErpBrowser(url, ALICE, PASSWORD) as browser:
                     back = browser.allow(line.strip())
-                page = requests.get(f"http://127.0.0.1:{port}{back}", timeout=10)
+                page = requests.get(f"http://127.0.0.1:{port}{back}", timeout=60)
                 assert "Login complete" in page.text
         assert process.wait() == 0, told
     finally:

@@ -46,7 +46,7 @@ def sees(site):
             f"{site.url}/api/resource/{doctype}",
             params={"fields": json.dumps(["name", *fields]), "limit_page_length": 0},
             headers={"Authorization": "token {}:{}".format(*site.api_key(user))},
-            timeout=10,
+            timeout=60,
         )
         assert answer.status_code == 200, answer.text
         return answer.json()["data"]
@@ -332,7 +332,7 @@ def test_bob_makes_orders_and_alice_deletes_them(fresh):
     def call(user, method, path, body=None):
         headers = {"Authorization": "token {}:{}".format(*fresh.api_key(user))}
         return requests.request(
-            method, f"{fresh.url}/api/resource/{path}", json=body, headers=headers, timeout=10
+            method, f"{fresh.url}/api/resource/{path}", json=body, headers=headers, timeout=60
         )
 
     customer = next(row for row in fresh.world.rows["Customer"] if row["territory"] == "North")
@@ -349,4 +349,4 @@ def test_bob_makes_orders_and_alice_deletes_them(fresh):
 def test_the_passwords_of_the_demo_open_sessions(site):
     for user, password in ((ALICE, "alice-sandbox"), (BOB, "bob-sandbox"), ("Administrator", "admin")):
         data = {"usr": user, "pwd": password}
-        assert requests.post(f"{site.url}/api/method/login", data=data, timeout=10).status_code == 200
+        assert requests.post(f"{site.url}/api/method/login", data=data, timeout=60).status_code == 200

@@ -30,11 +30,13 @@ def headers(site, user=ALICE):
 def upload(site, name="note.txt", content=b"hello\n", user=ALICE, **form):
     parts = {"file": (name, content)}
     url = f"{site.url}/api/method/upload_file"
-    return requests.post(url, files=parts, data=form, headers=headers(site, user), timeout=5)
+    return requests.post(url, files=parts, data=form, headers=headers(site, user), timeout=60)
 
 
 def get(site, path, user=ALICE, **more):
-    return requests.get(site.url + path, headers={**(headers(site, user) if user else {}), **more}, timeout=5)
+    return requests.get(
+        site.url + path, headers={**(headers(site, user) if user else {}), **more}, timeout=60
+    )
 
 
 def test_an_upload_becomes_a_file_document(site):
@@ -89,14 +91,14 @@ def test_equal_content_is_stored_once_and_equal_names_are_kept_apart(site):
 def test_content_goes_with_the_last_document_that_has_it(site):
     names = [upload(site, is_private=1).json()["message"]["name"] for _ in range(2)]
     for name, status in zip(names, (200, 403), strict=True):
-        requests.delete(f"{site.url}/api/resource/File/{name}", headers=headers(site), timeout=5)
+        requests.delete(f"{site.url}/api/resource/File/{name}", headers=headers(site), timeout=60)
         assert get(site, "/private/files/note.txt").status_code == status
 
 
 def test_a_public_file_can_be_made_private(site):
     name = upload(site).json()["message"]["name"]
     change = {"is_private": 1}
-    requests.put(f"{site.url}/api/resource/File/{name}", json=change, headers=headers(site), timeout=5)
+    requests.put(f"{site.url}/api/resource/File/{name}", json=change, headers=headers(site), timeout=60)
     assert get(site, "/private/files/note.txt").content == b"hello\n"
     assert get(site, "/files/note.txt", user=None).status_code == 500
 
@@ -111,7 +113,7 @@ def test_a_file_is_attached_through_json_too(site):
     }
     url = f"{site.url}/api/method/frappe.client.attach_file"
     target = {"doctype": "Note", "docname": note["name"]}
-    said = requests.post(url, json={**body, **target}, headers=headers(site), timeout=5).json()["message"]
+    said = requests.post(url, json={**body, **target}, headers=headers(site), timeout=60).json()["message"]
     assert (said["attached_to_doctype"], said["attached_to_name"]) == ("Note", note["name"])
     assert said["folder"] == "Home/Attachments"
     assert get(site, said["file_url"]).content == b"x\n"
@@ -144,7 +146,7 @@ def test_website_users_upload_harmless_types_only(site):
 
 
 def test_guests_upload_nothing(site):
-    answer = requests.post(f"{site.url}/api/method/upload_file", files={"file": ("x.txt", b"x")}, timeout=5)
+    answer = requests.post(f"{site.url}/api/method/upload_file", files={"file": ("x.txt", b"x")}, timeout=60)
     assert answer.status_code == 403
 
 

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from erpnext_bridge.sandbox import errors
+from erpnext_bridge.sandbox import errors, methods, resources
+from erpnext_bridge.sandbox.context import Context
 from tests.sandbox_calls import ALICE, BOB, Data, clerk_rule, doctype, field, small_world
 
 ZONE = doctype("Zone", field("zone_name"), field("rank", "Int"), autoname="field:zone_name", is_tree=1)
@@ -249,6 +250,80 @@ def test_likes_and_assignments_are_columns_of_the_document(data):
     assert column(data, "_assign") == ""
 
 
+def test_assignments_of_many_are_made_closed_and_taken_back(data):
+    assign = "frappe.desk.form.assign_to."
+    both = json.dumps(["One", "Two"])
+    data.call(f"{assign}add_multiple", doctype="Thing", name=both, assign_to=json.dumps([BOB, ALICE]))
+    assert sorted(json.loads(column(data, "_assign"))) == [ALICE, BOB]
+    with pytest.raises(errors.ValidationError, match="Only the assignee can complete"):
+        data.call(f"{assign}close", **ABOUT, assign_to=BOB)
+    left = data.call_as(ALICE, f"{assign}close", **ABOUT, assign_to=ALICE)
+    assert [one["owner"] for one in left] == [BOB]
+    data.call(f"{assign}remove_multiple", doctype="Thing", names=both)
+    assert column(data, "_assign") == ""
+    done = data.get("ToDo", fields=["reference_name", "allocated_to", "status"])
+    assert sorted(tuple(row.values()) for row in done) == [
+        ("One", ALICE, "Closed"),
+        ("One", BOB, "Cancelled"),
+        ("Two", ALICE, "Cancelled"),
+        ("Two", BOB, "Cancelled"),
+    ]
+
+
+def test_many_documents_get_many_tags_and_are_found_by_a_pattern(data):
+    both = json.dumps(["One", "Two"])
+    data.call(f"{TAG}add_tags", dt="Thing", docs=both, tags=json.dumps(["red", "round"]))
+    data.call(f"{TAG}add_tags", dt="Thing", docs=["Two"], tags=["late"])
+    found = data.call(f"{TAG}get_tagged_docs", doctype="Thing", tag="%LATE%")
+    assert found == [["Two"]]
+    assert data.call(f"{TAG}get_tagged_docs", doctype="Thing", tag="late") == []
+    with pytest.raises(errors.DoesNotExistError):
+        data.call(f"{TAG}add_tags", dt="Thing", docs=["Nope"], tags=["late"])
+
+
+def test_who_a_document_is_shared_with(data):
+    data.call("frappe.share.add", **ABOUT, user=BOB, write=1)
+    (share,) = data.call("frappe.share.get_users", **ABOUT)
+    assert (share["user"], share["write"], share["everyone"]) == (BOB, 1, 0)
+    assert ("share_name" in share) == (data.site.version == 16)
+    with pytest.raises(errors.PermissionError, match=r"frappe\.share\.remove</strong> is not whitelisted"):
+        data.call("frappe.share.remove", **ABOUT, user=BOB)
+
+
+def test_a_comment_is_changed_by_its_owner_alone_and_lists_show_it(data):
+    made = data.call_as(ALICE, "frappe.desk.form.utils.add_comment", **COMMENT)
+    change = {"name": made["name"], "content": "better"}
+    with pytest.raises(errors.PermissionError, match="only be edited by the owner"):
+        data.call_as(BOB, "frappe.desk.form.utils.update_comment", **change)
+    data.call_as(ALICE, "frappe.desk.form.utils.update_comment", **change)
+    assert data.get("Comment", made["name"])["content"] == "better"
+    assert [note["comment"] for note in json.loads(column(data, "_comments"))] == ["better"]
+
+
+def test_the_next_document_of_a_list_is_told(data):
+    def after(name, **options):
+        return data.call("frappe.desk.form.utils.get_next", doctype="Thing", value=name, **options)
+
+    assert after("One", prev=0, sort_order="asc", sort_field="title") == "Two"
+    assert after("Two", prev=1, sort_order="asc", sort_field="title") == "One"
+    assert after("Two", prev=0, sort_order="asc", sort_field="title") is None
+    assert after("One", prev=0, sort_order="asc", sort_field="title", filters=[["count", ">", 9]]) is None
+
+
+def test_a_site_has_no_workflows_and_no_reports(data):
+    doc = json.dumps({"doctype": "Thing", "name": "One"})
+    workflow = "frappe.model.workflow."
+    for path, given in (
+        (f"{workflow}get_transitions", {"doc": doc}),
+        (f"{workflow}apply_workflow", {"doc": doc, "action": "Approve"}),
+        (f"{workflow}can_cancel_document", {"doctype": "Thing"}),
+    ):
+        with pytest.raises(errors.DoesNotExistError, match="Workflow  not found"):
+            data.call(path, **given)
+    with pytest.raises(errors.DoesNotExistError, match="Report Sales not found"):
+        data.call("frappe.desk.query_report.run", report_name="Sales")
+
+
 def test_a_share_needs_the_right_to_share(data):
     with pytest.raises(errors.PermissionError, match="No permission to share Thing One"):
         data.call_as(BOB, "frappe.share.add", **ABOUT, user=ALICE)
@@ -256,9 +331,6 @@ def test_a_share_needs_the_right_to_share(data):
 
 
 def test_a_form_shows_what_is_around_its_document(data):
-    from erpnext_bridge.sandbox import methods
-    from erpnext_bridge.sandbox.context import Context
-
     data.call("frappe.desk.form.utils.add_comment", **COMMENT)
     data.call(f"{TAG}add_tag", tag="urgent", dt="Thing", dn="One")
     data.call("frappe.share.add", **ABOUT, user=BOB)
@@ -285,3 +357,21 @@ def test_files_are_listed_for_those_who_may_read_them(data):
 
 def test_a_user_can_be_saved(data):
     assert data.put("User", ALICE, first_name="Alicia")["full_name"] == "Alicia Adams"
+
+
+SHOP = doctype("Shop", field("disabled", "Check"), autoname="prompt")
+SALE = doctype("Sale", field("shop", "Link", options="Shop"))
+
+
+@pytest.mark.parametrize("version", [15, 16])
+def test_who_could_be_disabled_is_told_so_after_what_stands_in_the_way(version):
+    with Data(version, small_world(SHOP, SALE)) as data:
+        data.post("Shop", name="Corner")
+        sale = data.post("Sale", shop="Corner")["name"]
+        ctx = Context(data.site, user="Administrator", request_method="DELETE")
+        with pytest.raises(errors.LinkExistsError, match="You can disable this Shop instead of deleting it"):
+            resources.handle_v1(ctx, "Shop", "Corner")
+        reason, advice = (message["message"] for message in ctx.messages)
+        assert "Cannot delete or cancel because Shop" in reason
+        assert sale in reason
+        assert advice == "You can disable this Shop instead of deleting it."

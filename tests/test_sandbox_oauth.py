@@ -48,7 +48,7 @@ class Client:
         return parse_qs(urlsplit(self.go("approve", **changes).headers["Location"]).query)["code"][0]
 
     def post(self, endpoint, headers=None, **form):
-        return requests.post(f"{self.site.url}{METHOD}{endpoint}", data=form, headers=headers, timeout=5)
+        return requests.post(f"{self.site.url}{METHOD}{endpoint}", data=form, headers=headers, timeout=60)
 
     def exchange(self, code, **form):
         given = {
@@ -69,7 +69,7 @@ class Client:
 
     def who(self, access_token):
         headers = {"Authorization": f"Bearer {access_token}"}
-        return requests.get(self.site.url + WHO, headers=headers, timeout=5)
+        return requests.get(self.site.url + WHO, headers=headers, timeout=60)
 
 
 @pytest.fixture(params=[15, 16], ids=["v15", "v16"])
@@ -247,7 +247,7 @@ def test_openid_signs_who_the_user_is_with_the_clients_secret(client):
 def test_the_profile_is_that_of_the_bearer(client):
     access = client.tokens()["access_token"]
     headers = {"Authorization": f"Bearer {access}"}
-    profile = requests.get(f"{client.site.url}{METHOD}openid_profile", headers=headers, timeout=5).json()
+    profile = requests.get(f"{client.site.url}{METHOD}openid_profile", headers=headers, timeout=60).json()
     assert (profile["email"], profile["name"], profile["iss"]) == (ALICE, "Alice", client.site.url)
     assert "System Manager" in profile["roles"]
 
@@ -308,7 +308,7 @@ def test_revoking_a_refresh_token_needs_the_hint(client):
 
 
 def test_revoking_by_get_is_refused(client):
-    answer = requests.get(f"{client.site.url}{METHOD}revoke_token?token=x", timeout=5)
+    answer = requests.get(f"{client.site.url}{METHOD}revoke_token?token=x", timeout=60)
     assert (answer.status_code, answer.json()) == (400, {})
 
 
@@ -341,26 +341,55 @@ def test_tokens_of_one_user_are_expired_and_revoked_alone(client):
     assert client.who(mine["access_token"]).status_code == 401
 
 
+# Requests as they should not come
+
+
+@pytest.mark.parametrize("verb", ["POST", "PUT"])
+def test_an_approval_may_come_in_the_body(client, verb):
+    def approve(form):
+        return client.browser.request(
+            verb, f"{client.site.url}{METHOD}approve", data=form, allow_redirects=False
+        )
+
+    answer = approve(client.query(state="a b"))
+    assert answer.status_code == 302
+    assert parse_qs(urlsplit(answer.headers["Location"]).query)["state"] == ["a b"]
+    twice = approve([*client.query().items(), ("response_type", "code")])
+    assert (twice.status_code, twice.json()["description"]) == (400, "Duplicate response_type parameter.")
+
+
+def test_functions_that_are_no_methods_are_told_from_those_that_are_not_there(client):
+    refused = client.go("get_oauth_server")
+    assert (refused.status_code, refused.json()["exc_type"]) == (403, "PermissionError")
+    missing = client.go("no_such_function")
+    assert (missing.status_code, missing.json()["exc_type"]) == (417, "ValidationError")
+
+
+def test_a_head_of_the_openid_configuration_is_a_redirect_with_15_alone(site):
+    answer = requests.head(f"{site.url}/.well-known/openid-configuration", timeout=60)
+    assert answer.status_code == (301 if site.version == 15 else 404)
+
+
 # What the site says of itself
 
 
 def test_the_openid_configuration_is_reached_in_two_ways(site):
-    answer = requests.get(f"{site.url}/.well-known/openid-configuration", allow_redirects=False, timeout=5)
+    answer = requests.get(f"{site.url}/.well-known/openid-configuration", allow_redirects=False, timeout=60)
     assert answer.status_code == (301 if site.version == 15 else 200)
-    document = requests.get(f"{site.url}/.well-known/openid-configuration", timeout=5).json()
+    document = requests.get(f"{site.url}/.well-known/openid-configuration", timeout=60).json()
     assert document["token_endpoint"] == f"{site.url}{METHOD}get_token"
     assert document["issuer"] == site.url
 
 
 @pytest.mark.parametrize("name", ["oauth-authorization-server", "oauth-protected-resource"])
 def test_only_v16_publishes_metadata(site, name):
-    answer = requests.get(f"{site.url}/.well-known/{name}", timeout=5)
+    answer = requests.get(f"{site.url}/.well-known/{name}", timeout=60)
     assert answer.status_code == (404 if site.version == 15 else 200)
 
 
 def register(site, **changes):
     data = {"client_name": "Dynamic", "redirect_uris": ["https://client.example/callback"], **changes}
-    return requests.post(f"{site.url}{METHOD}register_client", json=data, timeout=5)
+    return requests.post(f"{site.url}{METHOD}register_client", json=data, timeout=60)
 
 
 def test_only_v16_registers_clients(site):

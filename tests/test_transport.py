@@ -27,8 +27,8 @@ from erpnext_bridge.transport import (
 from tests.wire_server import Reply, WireServer
 
 # Far apart, so that a busy machine cannot confuse which of the two ends a request.
-IMPATIENT = Timeouts(read=0.3)
-HURRIED = Timeouts(read=30, total=0.6)
+IMPATIENT = Timeouts(read=1)
+HURRIED = Timeouts(read=30, total=1)
 SECRET = "s3cr3ts3cr3t"
 
 
@@ -238,7 +238,7 @@ def test_an_unknown_host_is_unreachable(environment):
 
 def test_silence_ends_after_the_read_timeout(server, transport):
     server.reply = Reply(hang=True)
-    with pytest.raises(SiteUnreachable, match=r"no answer within 0\.3 s") as caught:
+    with pytest.raises(SiteUnreachable, match=r"no answer within 1 s") as caught:
         transport.send(post(), timeouts=IMPATIENT)
     assert caught.value.sent
 
@@ -246,20 +246,20 @@ def test_silence_ends_after_the_read_timeout(server, transport):
 @pytest.mark.parametrize("part", ["body", "headers"])
 def test_a_slow_drip_ends_at_the_deadline(server, transport, part):
     server.reply = Reply(body=b"x" * 1000, drip=0.05, drip_headers=part == "headers")
-    with pytest.raises(SiteUnreachable, match=r"took longer than 0\.6 s") as caught:
+    with pytest.raises(SiteUnreachable, match=r"took longer than 1 s") as caught:
         transport.send(get(), timeouts=HURRIED)
     assert caught.value.sent
 
 
 def test_a_pause_does_not_outlast_the_deadline(server, transport):
-    server.reply = Reply(body=b"{}", drip=1)
-    with pytest.raises(SiteUnreachable, match=r"took longer than 0\.3 s"):
-        transport.send(get(), timeouts=Timeouts(read=30, total=0.3))
+    server.reply = Reply(body=b"{}", drip=60)
+    with pytest.raises(SiteUnreachable, match=r"took longer than 1 s"):
+        transport.send(get(), timeouts=HURRIED)
 
 
 def test_a_body_that_stops_ends_after_the_read_timeout(server, transport):
-    server.reply = Reply(body=b"{" * 10, drip=2)
-    with pytest.raises(SiteUnreachable, match=r"stopped for 0\.3 s"):
+    server.reply = Reply(body=b"{" * 10, drip=60)
+    with pytest.raises(SiteUnreachable, match=r"stopped for 1 s"):
         transport.send(get(), timeouts=IMPATIENT)
 
 

@@ -20,6 +20,7 @@ LEASE = 3.0
 
 pytestmark = [
     pytest.mark.service,
+    pytest.mark.xdist_group("hosts"),
     pytest.mark.skipif(bool(hosts.missing()), reason=hosts.missing() or "there are namespaces"),
     pytest.mark.skipif(not PostgreSQL.is_installed(), reason="PostgreSQL is not installed: make services"),
 ]

@@ -6,7 +6,6 @@ import contextlib
 import socket
 import ssl
 import threading
-import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -151,4 +150,4 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             self.wfile.write(content[index : index + 1])
             self.wfile.flush()
-            time.sleep(pause)
+            self.server.wire.stopped.wait(pause)

@@ -140,7 +140,7 @@ def connect(site, username, erp_user="clerk@example.com", password="clerk-passwo
             "password": password,
             "scope": "all",
         },
-        timeout=10,
+        timeout=60,
     ).json()
     Connection.objects.create(
         user=user,
@@ -162,7 +162,7 @@ def meanwhile(site, write, act):
         if request.method == "GET":
             return False
         arrived.set()
-        return answer.wait(10) and False
+        return answer.wait(60) and False
 
     def worker():
         try:
@@ -175,11 +175,11 @@ def meanwhile(site, write, act):
     thread = threading.Thread(target=worker)
     thread.start()
     try:
-        assert arrived.wait(10)
+        assert arrived.wait(60)
         return act()
     finally:
         answer.set()
-        thread.join(10)
+        thread.join(60)
         site.trouble_clear()
         write.refresh_from_db()
 

@@ -175,7 +175,8 @@ def shows_tracebacks(ctx: WebContext) -> bool:
 def make_form(ctx: WebContext) -> None:
     """Query and form, or the JSON body instead of both (app.py, make_form_dict)."""
     request = ctx.request
-    body = request.get_data(as_text=True, parse_form_data=not request.is_json)
+    # What is read here is there for oauthlib, too; files are better left in their temporary files.
+    body = request.get_data(as_text=True, parse_form_data=request.mimetype == "multipart/form-data")
     if body and request.is_json:
         args = parse_body(ctx, body)
     else:

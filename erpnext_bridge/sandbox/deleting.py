@@ -158,12 +158,14 @@ def _check_link(
 
 
 def _refuse(ctx: Context, doc: Document, doctype: str, name: Any, position: str = "") -> None:
-    if doc.meta.field("enabled") or doc.meta.field("disabled"):
-        message = f"You can disable this {doc.doctype} instead of deleting it."
-        errors.throw(ctx, message, errors.LinkExistsError)
     this, other = (links.of_conflict(ctx, *pair) for pair in ((doc.doctype, doc.name), (doctype, name)))
     shown = "" if doctype == name else doctype
     message = (
         f"Cannot delete or cancel because {doc.doctype} {this} is linked with {shown} {other} {position}"
     )
-    errors.throw(ctx, message, errors.LinkExistsError)
+    error = errors.tied(ctx, errors.LinkExistsError(message), message)
+    if doc.meta.field("enabled") or doc.meta.field("disabled"):
+        # The reason stays among the messages.
+        advice = f"You can disable this {doc.doctype} instead of deleting it."
+        errors.throw(ctx, advice, errors.LinkExistsError)
+    raise error

@@ -1,8 +1,7 @@
-"""What Frappe's own Desk calls: report views, forms, search, sharing, tags, comments, assignments, versions."""
+"""What Frappe's own Desk calls to show, find and save documents: report views, search, forms."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from . import deleting, dialect15, docinfo, documents, errors, listing, permissions, renaming
@@ -382,88 +381,19 @@ def _may_call(ctx: Context, doc: Document) -> None:
         errors.throw(ctx, "Not permitted", errors.PermissionError)
 
 
-# -- around documents --------------------------------------------------------------------------------------------
-
-
-def _make(ctx: Context, doctype: str, values: dict[str, Any]) -> Document:
-    """Insert a document of the system's, whatever the user may do."""
-    doc = documents.new(ctx, doctype, values)
-    doc.ignore_permissions = True
-    return documents.insert(ctx, doc)
-
-
-@whitelist("frappe.share.add")
-def share_add(
-    ctx: Context,
-    doctype: Any,
-    name: Any,
-    user: Any = None,
-    read: Any = 1,
-    write: Any = 0,
-    submit: Any = 0,
-    share: Any = 0,
-    everyone: Any = 0,
-    notify: Any = 0,
-) -> Any:
-    where = {"share_doctype": doctype, "share_name": name, "user": user}
-    found = ctx.store.rows("DocShare", where, limit=1)
-    rights = {"read": read, "write": write, "submit": submit, "share": share, "everyone": everyone}
-    numbers = {key: listing.cint(value) for key, value in rights.items()} | {"read": 1}
+@whitelist("frappe.desk.form.load.get_docinfo")
+def get_docinfo(ctx: Context, doctype: Any = None, name: Any = None) -> None:
     doc = documents.load(ctx, doctype, name)
-    if not permissions.has_permission(ctx, doctype, "share", doc, show=False):
-        errors.throw(ctx, f"No permission to share {doctype} {name}", errors.PermissionError)
-    if found:
-        changed = {"modified": ctx.site.now_text(), "modified_by": ctx.user}
-        ctx.store.update("DocShare", found[0]["name"], {**numbers, **changed})
-        return documents.load(ctx, "DocShare", found[0]["name"]).as_dict(nulls=False)
-    return _make(ctx, "DocShare", {**where, **numbers}).as_dict(nulls=False)
+    permissions.check_document(ctx, doc)
+    docinfo.add(ctx, doc)
 
 
-@whitelist("frappe.share.set_permission")
-def share_set(
-    ctx: Context, doctype: Any, name: Any, user: Any, permission_to: Any, value: Any = 1, everyone: Any = 0
-) -> Any:
-    where = {"share_doctype": doctype, "share_name": name, "user": user}
-    found = ctx.store.rows("DocShare", where, limit=1)
-    number = listing.cint(value)
-    if not found:
-        return share_add(ctx, doctype, name, user, **{permission_to: number}) if number else None
-    row = {**found[0], permission_to: number}
-    if any(row[right] for right in ("read", "write", "submit", "share")):
-        ctx.store.update("DocShare", row["name"], {permission_to: number})
-        return documents.load(ctx, "DocShare", row["name"]).as_dict(nulls=False)
-    ctx.store.delete("DocShare", {"name": row["name"]})
-    return None
-
-
-def comment(
-    ctx: Context,
-    doc: Document,
-    content: Any,
-    *,
-    comment_type: str = "Comment",
-    email: Any = None,
-    by: Any = None,
-) -> dict[str, Any]:
-    values = {
-        "comment_type": comment_type,
-        "comment_email": email or ctx.user,
-        "comment_by": by,
-        "reference_doctype": doc.doctype,
-        "reference_name": str(doc.name),
-        "content": content,
-    }
-    made = _make(ctx, "Comment", values)
-    if comment_type == "Comment" and "_comments" in ctx.store.kinds(doc.doctype):
-        _note(ctx, doc, {"comment": str(content), "by": ctx.user, "name": made.name})
-    return made.as_dict(nulls=False)
-
-
-def _note(ctx: Context, doc: Document, entry: dict[str, Any]) -> None:
-    """Lists show comments out of a column of the document itself."""
-    stored = ctx.store.value(doc.doctype, doc.name, "_comments")
-    notes = json.loads(stored) if stored else []
-    ctx.store.update(doc.doctype, doc.name, {"_comments": json.dumps([*notes, entry])})
+@whitelist("frappe.desk.form.save.cancel", verbs=("POST", "PUT"))
+def cancel_form(ctx: Context, doctype: Any = None, name: Any = None) -> None:
+    doc = documents.cancel(ctx, documents.load(ctx, doctype, name))
+    ctx.response["docs"] = [doc.as_dict()]
+    docinfo.add(ctx, doc)
+    errors.msgprint(ctx, "Cancelled", indicator="red", alert=True)
 
 
 @whitelist("frappe.model.rename_doc.update_document_title", types={"doctype": TEXT, "docname": TEXT})
@@ -485,133 +415,50 @@ def update_document_title(
     return docname
 
 
-@whitelist("frappe.desk.form.utils.add_comment", verbs=("POST", "PUT"))
-def add_comment(
+@whitelist("frappe.desk.form.utils.get_next")
+def get_next(
     ctx: Context,
-    reference_doctype: Any,
-    reference_name: Any,
-    content: Any,
-    comment_email: Any,
-    comment_by: Any,
+    doctype: Any,
+    value: Any,
+    prev: Any,
+    filters: Any = None,
+    sort_order: Any = "desc",
+    sort_field: Any = "modified",
 ) -> Any:
-    doc = documents.load(ctx, reference_doctype, reference_name)
-    permissions.check_document(ctx, doc)
-    return comment(ctx, doc, content, email=comment_email, by=comment_by)
+    """The name of the document after or before this one, in the order of a list."""
+    given = from_json(filters) if isinstance(filters, str) and filters else filters or []
+    ascending = (str(sort_order).lower() == "asc") != bool(int(prev))
+    here = [doctype, sort_field, ">" if ascending else "<", ctx.store.value(doctype, value, sort_field)]
+    order = f"`tab{doctype}`.{sort_field} {'asc' if ascending else 'desc'}"
+    found = listing.get_list(
+        ctx, doctype, fields=["name"], filters=[*given, here], order_by=order, limit_page_length=1
+    )
+    if not found:
+        errors.msgprint(ctx, "No further records")
+        return None
+    return found[0]["name"]
 
 
-@whitelist("frappe.desk.doctype.tag.tag.add_tag")
-def add_tag(ctx: Context, tag: Any, dt: Any, dn: Any, color: Any = None) -> Any:
-    """A tag that is there already asks nobody; a new one is written for whoever may write the document."""
-    tags = _tags_of(ctx, dt, dn)
-    if tag in tags or (not tag and ctx.version < 16):
-        return tag
-    permissions.check_document(ctx, documents.load(ctx, dt, dn), "write")
-    if ctx.store.exists("Tag", tag) is None:
-        if not tag:
-            errors.throw(ctx, "Please set the document name")
-        _make(ctx, "Tag", {"name": tag})
-    for part in str(tag).split(","):
-        # Commas separate tags where they are stored: each part has to be one.
-        if ctx.store.exists("Tag", part) is None:
-            errors.throw(ctx, f"Could not find Document Tag: {part}", errors.LinkValidationError)
-    _set_tags(ctx, dt, dn, [*tags, str(tag)])
-    return tag
+# -- what a site without workflows and reports says --------------------------------------------------------------
 
 
-def _tags_of(ctx: Context, doctype: Any, name: Any) -> list[str]:
-    return [one for one in str(ctx.store.value(doctype, name, "_user_tags") or "").split(",") if one]
+@whitelist("frappe.model.workflow.get_transitions")
+def get_transitions(ctx: Context, doc: Any) -> None:
+    data = from_json(doc) if isinstance(doc, str) else doc
+    permissions.check_document(ctx, documents.load(ctx, data["doctype"], data.get("name")))
+    raise permissions.not_found(ctx, "Workflow", "")
 
 
-def _set_tags(ctx: Context, doctype: Any, name: Any, tags: list[str]) -> None:
-    lead = "," if ctx.version < 16 else ""
-    ctx.store.update(doctype, name, {"_user_tags": lead + ",".join(tags)})
+@whitelist("frappe.model.workflow.apply_workflow")
+def apply_workflow(ctx: Context, doc: Any, action: Any) -> None:
+    get_transitions(ctx, doc)
 
 
-@whitelist("frappe.desk.doctype.tag.tag.remove_tag")
-def remove_tag(ctx: Context, tag: Any, dt: Any, dn: Any) -> None:
-    doc = documents.load(ctx, dt, dn)
-    permissions.check_document(ctx, doc, "write")
-    _set_tags(ctx, dt, doc.name, [one for one in _tags_of(ctx, dt, dn) if one.lower() != str(tag).lower()])
+@whitelist("frappe.model.workflow.can_cancel_document")
+def can_cancel_document(ctx: Context, doctype: Any) -> None:
+    raise permissions.not_found(ctx, "Workflow", "")
 
 
-@whitelist("frappe.desk.doctype.tag.tag.get_tags")
-def get_tags(ctx: Context, doctype: Any, txt: Any) -> Any:
-    found = listing.get_list(ctx, "Tag", filters=[["name", "like", f"%{txt}%"]], limit_page_length=0)
-    names = {str(row["name"]) for row in found}
-    return sorted(name for name in names if str(txt).casefold() in name.casefold())
-
-
-@whitelist("frappe.desk.like.toggle_like")
-def toggle_like(ctx: Context, doctype: Any, name: Any, add: Any = False) -> None:
-    doc = documents.load(ctx, doctype, name)
-    liked = from_json(ctx.store.value(doctype, doc.name, "_liked_by") or "[]")
-    likes = [user for user in liked if user != ctx.user]
-    if add == "Yes":
-        likes = liked if ctx.user in liked else [*liked, ctx.user]
-    if add == "Yes" and ctx.user not in liked:
-        comment(ctx, doc, "Liked", comment_type="Like")
-    ctx.store.update(doctype, doc.name, {"_liked_by": json.dumps(likes)})
-
-
-@whitelist("frappe.desk.form.load.get_docinfo")
-def get_docinfo(ctx: Context, doctype: Any = None, name: Any = None) -> None:
-    doc = documents.load(ctx, doctype, name)
-    permissions.check_document(ctx, doc)
-    docinfo.add(ctx, doc)
-
-
-@whitelist("frappe.desk.form.save.cancel", verbs=("POST", "PUT"))
-def cancel_form(ctx: Context, doctype: Any = None, name: Any = None) -> None:
-    doc = documents.cancel(ctx, documents.load(ctx, doctype, name))
-    ctx.response["docs"] = [doc.as_dict()]
-    docinfo.add(ctx, doc)
-    errors.msgprint(ctx, "Cancelled", indicator="red", alert=True)
-
-
-@whitelist("frappe.desk.form.assign_to.remove")
-def unassign(ctx: Context, doctype: Any, name: Any, assign_to: Any) -> Any:
-    permissions.check_document(ctx, documents.load(ctx, doctype, name))
-    place = {"reference_type": doctype, "reference_name": str(name), "allocated_to": assign_to}
-    for row in ctx.store.rows("ToDo", {**place, "status": "Open"}, limit=1):
-        ctx.store.update("ToDo", row["name"], {"status": "Cancelled"})
-    return _assigned(ctx, doctype, name)
-
-
-@whitelist("frappe.desk.form.assign_to.add")
-def assign(
-    ctx: Context,
-    doctype: Any = None,
-    name: Any = None,
-    assign_to: Any = None,
-    description: Any = None,
-    date: Any = None,
-    priority: Any = "Medium",
-) -> Any:
-    users = from_json(assign_to) if isinstance(assign_to, str) else assign_to
-    permissions.check_document(ctx, documents.load(ctx, doctype, name))
-    place = {"reference_type": doctype, "reference_name": str(name), "status": "Open"}
-    there = {row["allocated_to"] for row in ctx.store.rows("ToDo", place)}
-    if known := [user for user in users if user in there]:
-        errors.msgprint(ctx, "Already in the following Users ToDo list:<br><br>" + "<br>".join(known))
-    for user in (user for user in users if user not in there):
-        values = {
-            "allocated_to": user,
-            "reference_type": doctype,
-            "reference_name": str(name),
-            "description": description or f"Assignment for {doctype} {name}",
-            "priority": priority,
-            "status": "Open",
-            "date": date or ctx.site.today(),
-            "assigned_by": ctx.user,
-        }
-        _make(ctx, "ToDo", values)
-    return _assigned(ctx, doctype, name)
-
-
-def _assigned(ctx: Context, doctype: Any, name: Any) -> list[dict[str, Any]]:
-    """Who has the document to do; the document names them, too (ToDo.update_in_reference)."""
-    place = {"reference_type": doctype, "reference_name": str(name), "status": "Open"}
-    rows = ctx.store.rows("ToDo", place)
-    names = [row["allocated_to"] for row in rows]
-    ctx.store.update(doctype, name, {"_assign": json.dumps(names) if names else ""})
-    return [{"owner": row["allocated_to"], "name": row["name"]} for row in rows]
+@whitelist("frappe.desk.query_report.run")
+def run_report(ctx: Context, report_name: Any) -> None:
+    raise permissions.not_found(ctx, "Report", report_name)

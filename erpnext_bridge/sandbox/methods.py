@@ -28,6 +28,10 @@ FORBIDDEN = {
     "frappe.get_doc": "frappe.get_doc",
     "frappe.db.sql": "frappe.database.database.sql",
     "frappe.delete_doc": "frappe.delete_doc",
+    "frappe.share.remove": "frappe.share.remove",
+    "frappe.integrations.oauth2.get_oauth_server": "frappe.integrations.oauth2.get_oauth_server",
+    "frappe.integrations.oauth2.sanitize_kwargs": "frappe.integrations.oauth2.sanitize_kwargs",
+    "frappe.integrations.oauth2.encode_params": "frappe.integrations.oauth2.encode_params",
 }
 PACKAGES = frozenset({"frappe.utils", "frappe.model", "frappe.model.document", "frappe.db"})
 

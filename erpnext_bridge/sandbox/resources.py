@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.exceptions import NotFound
 
-from . import client_methods, deleting, desk_methods, documents, errors, listing, permissions
+from . import client_methods, collaboration, deleting, desk_methods, documents, errors, listing, permissions
 from .filters import from_json
 from .meta import scrub
 from .methods import METHODS, not_whitelisted, run
@@ -213,9 +213,9 @@ def call_document(ctx: Context, doc: Document, method: str, arguments: dict[str,
     if method == "add_comment":
         kind = arguments.get("comment_type") or "Comment"
         text = arguments.get("text") or kind
-        return desk_methods.comment(ctx, doc, text, comment_type=kind)
+        return collaboration.comment(ctx, doc, text, comment_type=kind)
     if method == "add_tag":
-        desk_methods.add_tag(ctx, arguments.get("tag"), doc.doctype, doc.name)
+        collaboration.add_tag(ctx, arguments.get("tag"), doc.doctype, doc.name)
     return None
 
 

@@ -161,7 +161,7 @@ def own_path(ctx: WebContext, target: str) -> str:
 
 def openid_configuration(ctx: WebContext, path: str) -> Response:
     # hooks.py of v15: the only well-known address it has.
-    if path == "/.well-known/openid-configuration":
+    if ctx.version < 16 and path == "/.well-known/openid-configuration":
         return moved(ctx, f"/api/method/{oauth.MODULE}.openid_configuration")
     return not_found(ctx)
 

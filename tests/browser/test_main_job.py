@@ -29,7 +29,7 @@ def test_connect_read_write_and_disconnect(visitor):
     visitor.picture("allow")
     visitor.allow()
     expect(page.get_by_role("heading", name="Customers")).to_be_visible()
-    assert page.locator("tbody tr").count() == 20
+    expect(page.locator("tbody tr")).to_have_count(20)
     visitor.picture("customers")
 
     page.locator("tbody a").first.click()
@@ -41,7 +41,7 @@ def test_connect_read_write_and_disconnect(visitor):
     page.evaluate("window.notReloaded = true")
     page.get_by_text("ERPNext has it.").wait_for()
     assert page.evaluate("window.notReloaded") is True
-    assert not page.get_by_role("link", name="Look again").is_visible()
+    expect(page.get_by_role("link", name="Look again")).to_be_hidden()
     visitor.picture("write-done")
     name = page.locator("[data-bridge=document]").inner_text()
     visitor.open("/erpnext/writes/")
@@ -67,7 +67,10 @@ def test_search_filters_order_and_pages_keep_each_other(visitor):
     visitor.connect()
     page.get_by_label("State").select_option("active")
     page.get_by_role("button", name="Search").click()
+    # Each click is on the page that the one before has led to.
+    page.wait_for_url(re.compile("state=active"))
     page.get_by_role("link", name="Territory").click()
+    page.wait_for_url(re.compile("order=territory"))
     page.get_by_role("link", name="Next", exact=True).click()
     page.wait_for_url(re.compile("page=2"))
     assert {"state=active", "order=territory"} <= set(page.url.partition("?")[2].split("&"))
