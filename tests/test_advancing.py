@@ -70,7 +70,7 @@ def test_each_gets_its_own_values_by_one_statement():
         with CaptureQueriesContext(
             connection,
         ) as queries:
-            assert advance_together(changes, [State.SENDING]) == writes
+            assert advance_together(list(changes.items()), [State.SENDING]) == writes
     finally:
         write_changed.disconnect(hear)
     assert sum(query["sql"].startswith("UPDATE") for query in queries) == 1
@@ -84,7 +84,7 @@ def test_each_gets_its_own_values_by_one_statement():
 def test_what_somebody_else_has_moved_is_left_to_them():
     writes = sending(3)
     DocumentWrite.objects.filter(pk=writes[1].pk).update(state=State.CANCELLED, lease_token=None)
-    assert advance_together(outcomes(writes), [State.SENDING]) == [writes[0], writes[2]]
+    assert advance_together(list(outcomes(writes).items()), [State.SENDING]) == [writes[0], writes[2]]
     assert [as_stored(write)["document_name"] for write in writes] == ["TK-'0", "", "TK-'2"]
     assert as_stored(writes[1])["state"] == State.CANCELLED
     assert writes[1].state == State.SENDING
@@ -92,5 +92,5 @@ def test_what_somebody_else_has_moved_is_left_to_them():
 
 def test_more_than_a_statement_takes():
     writes = sending(AT_ONCE + 1)
-    assert advance_together(outcomes(writes), [State.SENDING]) == writes
+    assert advance_together(list(outcomes(writes).items()), [State.SENDING]) == writes
     assert as_stored(writes[-1])["document_name"] == f"TK-'{AT_ONCE}"

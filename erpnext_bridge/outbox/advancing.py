@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from django.db import router, transaction
@@ -14,28 +14,25 @@ from erpnext_bridge.models.write import DocumentWrite, State
 AT_ONCE = 100
 """Rows of one statement, which has some parameters for each; SQLite once took no more than 999."""
 
-Changes = Mapping[DocumentWrite, dict[str, Any]]
+Changes = Sequence[tuple[DocumentWrite, dict[str, Any]]]
+"""What is to become of each: columns and values. All have the same columns."""
 
 
 def advance_together(changes: Changes, allowed: Iterable[State]) -> list[DocumentWrite]:
-    """
-    Change writes of one lease as `DocumentWrite.advance` does each, and return those that were as they are known here.
-
-    All of them have the same columns to change.
-    """
-    allowed, rows = list(allowed), list(changes.items())
-    advanced = []
-    for start in range(0, len(rows), AT_ONCE):
-        advanced += _advance(dict(rows[start : start + AT_ONCE]), allowed)
+    """Change writes of one lease as `DocumentWrite.advance` does each; return those that were as they are known here."""
+    allowed, advanced = list(allowed), list[DocumentWrite]()
+    for start in range(0, len(changes), AT_ONCE):
+        advanced += _advance(changes[start : start + AT_ONCE], allowed)
     return advanced
 
 
 def _advance(changes: Changes, allowed: list[State]) -> list[DocumentWrite]:
-    now = timezone.now()
-    stamped = {write: write.stamped(each, now) for write, each in changes.items()}
-    if len(stamped) > 1 and _update(stamped, allowed):
-        return list(stamped)
-    return [write for write, each in changes.items() if write.advance(allowed, **each)]
+    if len(changes) > 1:
+        now = timezone.now()
+        stamped = [(write, write.stamped(each, now)) for write, each in changes]
+        if _update(stamped, allowed):
+            return [write for write, _ in changes]
+    return [write for write, each in changes if write.advance(allowed, **each)]
 
 
 class _NotAll(Exception):
@@ -43,29 +40,28 @@ class _NotAll(Exception):
 
 
 def _update(stamped: Changes, allowed: list[State]) -> bool:
-    first = next(iter(stamped))
+    first, columns = stamped[0]
     using = router.db_for_write(DocumentWrite)
-    values = {name: _value(name, stamped) for name in stamped[first]}
     rows = DocumentWrite.objects.using(using).filter(
-        pk__in=[write.pk for write in stamped], state__in=allowed, lease_token=first.lease_token
+        pk__in=[write.pk for write, _ in stamped], state__in=allowed, lease_token=first.lease_token
     )
     try:
         with transaction.atomic(using=using):
-            if rows.update(**values) != len(stamped):
+            if rows.update(**{name: _value(name, stamped) for name in columns}) != len(stamped):
                 raise _NotAll
     except _NotAll:
         return False
-    for write, each in stamped.items():
+    for write, each in stamped:
         write.become(each, using)
     return True
 
 
 def _value(name: str, stamped: Changes) -> Any:
     """Return the value of a column where it is the same for all, else an expression that tells each row's."""
-    values = [each[name] for each in stamped.values()]
+    values = [each[name] for _, each in stamped]
     if all(value == values[0] for value in values):
         return values[0]
-    return _OfEachRow(name, {write.pk: each[name] for write, each in stamped.items()})
+    return _OfEachRow(name, {write.pk: each[name] for write, each in stamped})
 
 
 class _OfEachRow(Expression):

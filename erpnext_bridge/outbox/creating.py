@@ -32,7 +32,7 @@ from erpnext_bridge.models.write import Action, DocumentWrite, KeyStrategy
 from erpnext_bridge.outbox import keyfield, markers
 from erpnext_bridge.outbox.claiming import Delivery, pace
 from erpnext_bridge.outbox.markers import Standing, Window
-from erpnext_bridge.outbox.outcomes import OutcomeUnknown
+from erpnext_bridge.outbox.outcomes import OutcomeUnknown, unknown_if_refused
 from erpnext_bridge.outbox.sending import holds
 from erpnext_bridge.payloads import FILE, decode
 
@@ -211,15 +211,9 @@ class Creation:
         return [found.get(write.pk.hex, "") for write in writes]
 
     def _by_key(self, writes: Writes) -> dict[str, str]:
-        try:
-            return keyfield.names_by_key(self.client, writes[0].doctype, [write.pk.hex for write in writes])
-        except AuthenticationRefused:
-            raise
-        except RefusedError as refusal:
-            raise OutcomeUnknown(
-                f"ERPNext may have created the {writes[0].doctype}, and cannot be asked for its key:",
-                *refusal.messages,
-            ) from refusal
+        doctype, keys = writes[0].doctype, [write.pk.hex for write in writes]
+        with unknown_if_refused(f"ERPNext may have created the {doctype}, and cannot be asked for its key:"):
+            return keyfield.names_by_key(self.client, doctype, keys)
 
     def _repeat(self, writes: Writes, batch: UUID) -> list[str]:
         """Send the request again as it was, and return the names of its documents, whichever request made them."""
@@ -235,13 +229,16 @@ class Creation:
 
     def _made_earlier(self, writes: Writes, batch: UUID, refusal: RefusedError | None = None) -> list[str]:
         """Return the names of what an earlier request made; where none did, see to it that none will."""
-        standing, window = self._look(batch)
-        if standing is Standing.OPEN:
-            # The earlier request may still be at work: now it cannot come through any more.
-            if self._fence(batch):
+        with unknown_if_refused(
+            "An answer was lost, and ERPNext refuses the Tags that would tell what it did:"
+        ):
+            standing, window = markers.look(self.client, batch)
+            if standing is Standing.OPEN and markers.fence(self.client, batch):
+                # The earlier request may still be at work: now it cannot come through any more.
                 is_about_marker = refusal is None or markers.is_about_marker(refusal, batch)
                 raise _NeverCarriedOut(None if is_about_marker else refusal)
-            standing, window = self._look(batch)
+            if standing is Standing.OPEN:
+                standing, window = markers.look(self.client, batch)
         if standing is Standing.OPEN:
             raise OutcomeUnknown(
                 "An answer was lost, and ERPNext does not show the Tags that would tell what it did: "
@@ -250,29 +247,6 @@ class Creation:
         if window is None:
             raise _NeverCarriedOut(None)
         return self._names(writes, batch, window)
-
-    def _fence(self, batch: UUID) -> bool:
-        try:
-            return markers.fence(self.client, batch)
-        except AuthenticationRefused:
-            raise
-        except RefusedError as refusal:
-            raise OutcomeUnknown(
-                "An answer was lost, and ERPNext does not let this user create the Tag that would keep the request "
-                "from coming late:",
-                *refusal.messages,
-            ) from refusal
-
-    def _look(self, batch: UUID) -> tuple[Standing, Window | None]:
-        try:
-            return markers.look(self.client, batch)
-        except AuthenticationRefused:
-            raise
-        except RefusedError as refusal:
-            raise OutcomeUnknown(
-                "An answer was lost, and ERPNext does not show the Tags that would tell what it did:",
-                *refusal.messages,
-            ) from refusal
 
     # The names of documents that are there
 
@@ -286,14 +260,8 @@ class Creation:
         return self._by_content(writes, found)
 
     def _listed(self, doctype: str, window: Window, expected: int) -> list[str]:
-        try:
+        with unknown_if_refused(f"ERPNext has created the {doctype}, and does not show it to this user:"):
             return markers.documents_in(self.client, doctype, window, expected)
-        except AuthenticationRefused:
-            raise
-        except RefusedError as refusal:
-            raise OutcomeUnknown(
-                f"ERPNext has created the {doctype}, and does not show it to this user:", *refusal.messages
-            ) from refusal
 
     def _others_left_out(self, writes: Writes, batch: UUID, names: list[str]) -> list[str]:
         """Leave out what other writes are known to have created since these were queued, and nobody has deleted."""

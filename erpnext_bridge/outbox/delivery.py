@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import Any
@@ -112,11 +112,11 @@ def _carry_out(delivery: Delivery) -> None:
     try:
         if first.is_orphan:
             text = "Its user was deleted, so nobody is left whose rights it could be sent with."
-            recorder.record({write: Outcome(State.CANCELLED, text) for write in delivery.writes})
+            recorder.record([(write, Outcome(State.CANCELLED, text)) for write in delivery.writes])
         elif first.creates:
             recorder.record_steps(_creation(delivery))
         else:
-            recorder.record({first: _send(delivery, first)})
+            recorder.record([(first, _send(delivery, first))])
     except LeaseLost:
         logger.warning("Write %s: its lease ended before it was sent; others go on with it.", first.pk)
 
@@ -130,8 +130,8 @@ def _creation(delivery: Delivery) -> Iterator[Step]:
     left = list(delivery.writes)
     try:
         for step in creation:
-            gone = set(step.writes)
-            left = [write for write in left if write not in gone]
+            gone = {write.pk for write in step.writes}
+            left = [write for write in left if write.pk not in gone]
             yield step
     except LeaseLost:
         raise
@@ -165,6 +165,9 @@ NO_LOCKS: dict[str, Any] = {"lane_lock": None, "slot_lock": None}
 ENDED = (State.DONE, State.REFUSED, State.CANCELLED)
 
 
+Outcomes = Sequence[tuple[DocumentWrite, Outcome]]
+
+
 class _Recorder:
     """Saves what becomes of the writes of a delivery, and lets those go on that waited for them."""
 
@@ -176,33 +179,39 @@ class _Recorder:
 
     def record_steps(self, steps: Iterator[Step]) -> None:
         for step in steps:
-            outcomes = {
-                write: _created(write, name) for write, name in zip(step.writes, step.names, strict=False)
-            } or {
-                write: outcome_of(write, error, step.sent)
+            outcomes = [
+                (write, _created(write, name)) for write, name in zip(step.writes, step.names, strict=False)
+            ] or [
+                (write, outcome_of(write, error, step.sent))
                 for write in step.writes
                 if (error := step.error) is not None
-            }
+            ]
             self.record(outcomes, step.error, step.heir)
 
     def record(
         self,
-        outcomes: dict[DocumentWrite, Outcome],
+        outcomes: Outcomes,
         error: Exception | None = None,
         heir: DocumentWrite | None = None,
     ) -> None:
         """Save these outcomes together; `heir` takes over the locks, for the delivery goes on with it."""
-        error = error or next((outcome.error for outcome in outcomes.values() if outcome.error), None)
-        keys = {write: (write.document_key, write.base_modified) for write in outcomes}
-        # A single UPDATE needs no transaction.
+        error = error or next((outcome.error for _, outcome in outcomes if outcome.error), None)
+        before = {write.pk: (write.document_key, write.base_modified) for write, _ in outcomes}
         using = router.db_for_write(DocumentWrite)
-        with transaction.atomic(using=using) if len(outcomes) > 1 or heir or error else nullcontext():
+        # What others wait to be told is saved along with the outcome; else a single UPDATE needs no transaction.
+        needs_transaction = (
+            len(outcomes) > 1
+            or heir
+            or error
+            or any(write.creates or write.base_modified for write, _ in outcomes)
+        )
+        with transaction.atomic(using=using) if needs_transaction else nullcontext():
             unlocked = self._pass_locks(outcomes, heir)
             saved = self._save(outcomes, NO_LOCKS if unlocked else {})
-            waiting = waiting_at(key for write in saved if (key := keys[write][0]))
+            waiting = waiting_at(key for write in saved if (key := before[write.pk][0]))
             for write in saved:
-                if keys[write][0] in waiting:
-                    pass_on(write, *keys[write])
+                if before[write.pk][0] in waiting:
+                    pass_on(write, *before[write.pk])
             gate.report(self.delivery.passage, error)
         self._let_go_on([write for write in saved if write.state in ENDED], bool(waiting))
 
@@ -216,21 +225,19 @@ class _Recorder:
         if ended and some_wait:
             release([write.document_key for write in ended], [write.pk for write in ended])
 
-    def _pass_locks(
-        self, outcomes: dict[DocumentWrite, Outcome], heir: DocumentWrite | None
-    ) -> DocumentWrite | None:
+    def _pass_locks(self, outcomes: Outcomes, heir: DocumentWrite | None) -> bool:
         """
         Let the locks go to where they are needed: to what goes on, or to a create of which it is not known yet.
 
-        Returns the write that is to give them up itself when it is saved.
+        Returns whether the write that has them is to give them up as it is saved.
         """
         if self.keeps_lane:
-            return None
-        unknown = next((write for write, outcome in outcomes.items() if _keeps_lane(write, outcome)), None)
+            return False
+        unknown = next((write for write, outcome in outcomes if _keeps_lane(write, outcome)), None)
         self.keeps_lane = heir is None and unknown is not None
         target, holder = heir or unknown, self.holder
-        if target is None and holder in outcomes:
-            return holder
+        if target is None and any(write is holder for write, _ in outcomes):
+            return True
         slot, lane = (holder.slot_lock if heir else None), (holder.lane_lock if target else None)
         if target is not holder:
             DocumentWrite.objects.filter(pk=holder.pk, lease_token=self.token).update(**NO_LOCKS)
@@ -240,25 +247,30 @@ class _Recorder:
             holder.lane_lock = holder.slot_lock = None
             target.lane_lock, target.slot_lock = lane, slot
             self.holder = target
-        return None
+        return False
 
-    def _save(self, outcomes: Mapping[DocumentWrite, Outcome], locks: dict[str, Any]) -> list[DocumentWrite]:
+    def _save(self, outcomes: Outcomes, locks: dict[str, Any]) -> list[DocumentWrite]:
         """Save what became of each, and return those about which nobody else has decided in the meantime."""
         saved, now = [], timezone.now()
         for is_definite in (True, False):
-            changes = {
-                write: {**_changes(write, outcome, now), **locks}
-                for write, outcome in outcomes.items()
+            changes = [
+                (write, {**_changes(write, outcome, now), **locks})
+                for write, outcome in outcomes
                 if outcome.is_definite is is_definite
-            }
+            ]
             saved += advance_together(changes, HOLDING if is_definite else (State.SENDING,))
-        for write in outcomes.keys() - set(saved):
-            outcome = outcomes[write]
+        if len(saved) < len(outcomes):
+            _tell_lost(outcomes, {write.pk for write in saved})
+        return saved
+
+
+def _tell_lost(outcomes: Outcomes, saved: set[Any]) -> None:
+    for write, outcome in outcomes:
+        if write.pk not in saved:
             logger.warning(
                 "Write %s: its lease ended before this delivery did, which came to: %s %s",
                 write.pk, outcome.state, write.document_name or outcome.name or outcome.answer.get("name", ""),
             )  # fmt: skip
-        return saved
 
 
 def _changes(write: DocumentWrite, outcome: Outcome, now: datetime) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from traceback import extract_tb
@@ -27,6 +28,17 @@ CREDENTIALS_PATHS = ("/api/method/frappe.integrations.oauth2.", "/api/method/log
 
 class OutcomeUnknown(ERPNextBridgeError):
     """Whether ERPNext carried the write out cannot be told from what it shows; a person decides."""
+
+
+@contextmanager
+def unknown_if_refused(text: str) -> Iterator[None]:
+    """Ask what became of a write: where ERPNext refuses to tell, that stays unknown."""
+    try:
+        yield
+    except AuthenticationRefused:
+        raise
+    except RefusedError as refusal:
+        raise OutcomeUnknown(text, *refusal.messages) from refusal
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from erpnext_bridge.errors import (
     RefusedError,
 )
 from erpnext_bridge.models.write import Action, DocumentWrite, OnConflict
-from erpnext_bridge.outbox.outcomes import OutcomeUnknown
+from erpnext_bridge.outbox.outcomes import OutcomeUnknown, unknown_if_refused
 from erpnext_bridge.values import canonical
 
 KEPT = ("name", "modified", "docstatus", "result")
@@ -93,17 +93,13 @@ def _resend(step: Step, order: Order) -> Payload:
 
 
 def _look(order: Order) -> Payload | None:
-    try:
-        return order.client.read(*_key(order))
-    except DocumentDoesNotExist:
-        return None
-    except AuthenticationRefused:
-        raise
-    except RefusedError as refusal:
-        raise OutcomeUnknown(
-            "The answer to an earlier attempt was lost, and ERPNext does not show the document:",
-            *refusal.messages,
-        ) from refusal
+    with unknown_if_refused(
+        "The answer to an earlier attempt was lost, and ERPNext does not show the document:"
+    ):
+        try:
+            return order.client.read(*_key(order))
+        except DocumentDoesNotExist:
+            return None
 
 
 def _facts(document: Payload | None) -> Payload:
