@@ -21,7 +21,7 @@ from erpnext_bridge.outbox.creating import only_embedding
 from erpnext_bridge.outbox.delivery import drain, perform
 from erpnext_bridge.outbox.keyfield import FIELDNAME, field_of
 from erpnext_bridge.sandbox.meta import DocType
-from erpnext_bridge.writes import cancel, enqueue_file, enqueue_many, retry, sweep
+from erpnext_bridge.writes import cancel, enqueue_file, enqueue_many, resolve, retry, sweep
 from tests.write_site import SERVICE, due_now, open_write_site, service_account, writes_seen
 
 pytestmark = pytest.mark.django_db
@@ -474,6 +474,24 @@ def test_what_was_sent_with_a_key_is_sent_with_it_again(settings):
         settings.ERPNEXT_BRIDGE["SITES"]["default"]["CREATE_KEY"] = "marker"
         deliver(write)
         assert site.document("Ticket", write.document_name)[FIELDNAME] == write.pk.hex
+
+
+def test_a_document_that_its_creator_may_not_read_is_not_called_refused(settings):
+    """Its key says that it is there; its name, and so what becomes of the write, is for a person to tell."""
+    with open_write_site(settings, create_key="field", user="owner@example.com") as site:
+        site.insert("Custom Field", **field_of("Ticket"))
+        site.trouble("drop_before", match=posts)
+        writes = queue("a", "b", "c")
+        deliver(writes[0])
+        there = site.insert("Ticket", subject="b", **{FIELDNAME: writes[1].pk.hex})
+        deliver(writes[0])
+        for write in writes:
+            write.refresh_from_db()
+        assert [write.state for write in writes] == [State.DONE, State.UNCERTAIN, State.DONE]
+        assert "does not show it" in writes[1].last_error
+        assert len(site.rows("Ticket")) == 3
+        resolve(writes[1], there["name"])
+        assert (writes[1].state, writes[1].document_name) == (State.DONE, there["name"])
 
 
 def test_the_content_of_a_file_that_was_refused_is_kept(marked):

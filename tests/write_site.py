@@ -25,6 +25,7 @@ SERVICE = Identity.service()
 EVERYTHING = dict.fromkeys(("read", "write", "create", "delete", "submit", "cancel", "amend"), 1)
 MAKER = {"role": "Maker", "permlevel": 0, "read": 1, "write": 1, "create": 1}
 CLERK = {"role": "Clerk", "permlevel": 0, **EVERYTHING}
+OWNER = {**MAKER, "role": "Owner", "if_owner": 1}
 READER = {"role": "Reader", "permlevel": 0, "read": 1}
 
 
@@ -45,7 +46,7 @@ DOCTYPES = [
             _field("closed", "Check"),
             _field("notes", "Small Text"),
         ],
-        "permissions": [CLERK, MAKER, READER],
+        "permissions": [CLERK, MAKER, OWNER, READER],
     },
     {
         "name": "Deal",
@@ -76,6 +77,7 @@ def world():
     made = World(doctypes={raw["name"]: {"module": "Custom", "custom": 1, **raw} for raw in DOCTYPES})
     made.add_user(User("clerk@example.com", "Carla Clerk", ["Clerk"], password="clerk-password"))
     made.add_user(User("maker@example.com", "Max Maker", ["Maker"]))
+    made.add_user(User("owner@example.com", "Olga Owner", ["Owner"]))
     made.add_user(User("nobody@example.com", "Nora Nobody", [], password="nobody-password"))
     made.add_user(User("reader@example.com", "Rita Reader", ["Reader"], password="reader-password"))
     return made

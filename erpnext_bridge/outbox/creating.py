@@ -107,6 +107,8 @@ class Creation:
                     waiting += [part[half:], part[:half]]
                 else:
                     yield Step(part, error=refusal, heir=_heir(waiting))
+            except OutcomeUnknown as error:
+                yield Step(part, error=error, sent=True, heir=_heir(waiting))
             except Exception as error:
                 yield Step(part, error=error, sent=True, heir=None)
                 if waiting:
@@ -156,9 +158,15 @@ class Creation:
             return self.client.insert_many(documents)
         except AuthenticationRefused:
             raise
-        except RefusedError:
+        except RefusedError as refusal:
             # The key may be why: somebody has sent the write again, and it had arrived.
             found = self._by_key(part)
+            if not found and len(part) == 1 and keyfield.is_about_key(refusal):
+                raise OutcomeUnknown(
+                    f"ERPNext has created the {part[0].doctype}, and does not show it to this user. Look for it there "
+                    "as somebody who may read it.",
+                    *refusal.messages,
+                ) from refusal
             if len(found) < len(part):
                 raise
             return [found[write.pk.hex] for write in part]

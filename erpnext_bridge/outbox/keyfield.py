@@ -10,9 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from erpnext_bridge.client import FrappeClient, Payload
-from erpnext_bridge.errors import AuthenticationRefused, DocumentDoesNotExist, RefusedError
+from erpnext_bridge.errors import (
+    AuthenticationRefused,
+    DocumentDoesNotExist,
+    DuplicateDocument,
+    RefusedError,
+)
 
 FIELDNAME = "erpnext_bridge_key"
+LABEL = "Key of erpnext_bridge"
 
 
 def field_of(doctype: str) -> Payload:
@@ -21,7 +27,7 @@ def field_of(doctype: str) -> Payload:
         "dt": doctype,
         "fieldname": FIELDNAME,
         "fieldtype": "Data",
-        "label": "Key of erpnext_bridge",
+        "label": LABEL,
         "description": "Keeps a document from being created twice.",
         "unique": 1,
         "hidden": 1,
@@ -70,6 +76,11 @@ def is_installed(client: FrappeClient, doctype: str) -> bool:
         # 417 DataError: "Field not permitted in query" (frappe/model/db_query.py), or no right to list.
         return False
     return True
+
+
+def is_about_key(refusal: RefusedError) -> bool:
+    """Tell whether ERPNext refused a document because one with its key is there."""
+    return isinstance(refusal, DuplicateDocument) and any(LABEL in text for text in refusal.messages)
 
 
 def names_by_key(client: FrappeClient, doctype: str, keys: Iterable[str]) -> dict[str, str]:
