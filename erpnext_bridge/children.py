@@ -25,8 +25,9 @@ Row = Any
 
 if TYPE_CHECKING:
     Descriptor = ReverseManyToOneDescriptor[Any]
+    ParentLink = LinkField[Any, Any]
 else:
-    Descriptor = ReverseManyToOneDescriptor
+    Descriptor, ParentLink = ReverseManyToOneDescriptor, LinkField
 
 
 def child_tables(model: type[models.Model]) -> dict[str, type[Any]]:
@@ -190,7 +191,7 @@ class ChildRowsDescriptor(Descriptor):
         return _manager_of_rows(super().related_manager_cls)
 
 
-class ParentField(LinkField):
+class ParentField(ParentLink):
     """The document that a row is in."""
 
     related_accessor_class = ChildRowsDescriptor

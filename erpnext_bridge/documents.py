@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.db import models
 from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
@@ -273,6 +273,10 @@ class ChildDocument(BaseDocument):
     """DocType of the documents that the rows are in."""
     parent_fieldname: ClassVar[str] = ""
     """Table field that holds the rows."""
+
+    if TYPE_CHECKING:
+        # Made with the class, which names it; the mypy plugin knows its type.
+        parent: Any
 
     parenttype = models.CharField(max_length=140, blank=True, editable=False)
     parentfield = models.CharField(max_length=140, blank=True, editable=False)

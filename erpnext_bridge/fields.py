@@ -20,19 +20,40 @@ from erpnext_bridge.attachments import AttachedFileAttribute
 from erpnext_bridge.compiler.operators import TREE_LOOKUPS
 
 if TYPE_CHECKING:
-    CharField = models.CharField[Any, Any]
-    DecimalField = models.DecimalField[Any, Any]
-    ForeignKey = models.ForeignKey[Any, Any]
-    TextField = models.TextField[Any, Any]
+    from django.db.models import CharField, DecimalField, ForeignKey, TextField
+    from django.db.models.expressions import Combinable
+
+    from erpnext_bridge.attachments import AttachedFile
 else:
-    CharField, DecimalField = models.CharField, models.DecimalField
-    ForeignKey, TextField = models.ForeignKey, models.TextField
+
+    class _Untyped:
+        """Stands for a field class of Django's, which only type checkers take to be generic."""
+
+        def __init__(self, kind):
+            self.kind = kind
+
+        def __getitem__(self, types):
+            return self.kind
+
+    def _itself(cls, types):
+        return cls
+
+    CharField, DecimalField = _Untyped(models.CharField), _Untyped(models.DecimalField)
+    ForeignKey, TextField = _Untyped(models.ForeignKey), _Untyped(models.TextField)
 
 _M = TypeVar("_M", bound=models.Model)
+_ST = TypeVar("_ST", contravariant=True)
+"""What a field may be set to."""
+_GT = TypeVar("_GT", covariant=True)
+"""What it gives."""
 
 
-class LinkField(ForeignKey):
+class LinkField(ForeignKey[_ST, _GT]):
     """A link to a document whose DocType has a model; `order.customer_id` is its name."""
+
+    if TYPE_CHECKING:
+        _pyi_private_set_type: Any | Combinable | None
+        _pyi_private_get_type: Any | None
 
     def __init__(self, to: Any, on_delete: Any = models.DO_NOTHING, **options: Any) -> None:
         # ERPNext keeps links whole; nothing here may act on them. Frappe's column has the field's own name.
@@ -77,7 +98,7 @@ for _lookup in (Contains, IContains, StartsWith, IStartsWith, EndsWith, IEndsWit
     LinkField.register_lookup(_lookup)
 
 
-class OwnName(CharField):
+class OwnName(CharField[_ST, _GT]):
     """The name of the document itself; to migrations a CharField."""
 
     def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
@@ -85,8 +106,14 @@ class OwnName(CharField):
         return name, "django.db.models.CharField", args, options
 
 
-class NameField(CharField):
+class NameField(CharField[_ST, _GT]):
     """The name of a document of a DocType without a model; None where there is no link."""
+
+    if TYPE_CHECKING:
+        _pyi_private_set_type: str | int | Combinable | None  # type: ignore[assignment]
+        _pyi_private_get_type: str | None  # type: ignore[assignment]
+    else:
+        __class_getitem__ = classmethod(_itself)
 
     blank_is_null = True
 
@@ -108,7 +135,7 @@ for _field in (LinkField, NameField, OwnName):
         _field.register_lookup(_tree_lookup)
 
 
-class DynamicLink(NameField):
+class DynamicLink(NameField[_ST, _GT]):
     """The name of a document whose DocType another field names: `DynamicLink("reference_type")`."""
 
     def __init__(self, doctype_field: str = "", *args: Any, **options: Any) -> None:
@@ -123,8 +150,12 @@ class DynamicLink(NameField):
         return name, path, args, options
 
 
-class Attach(TextField):
+class Attach(TextField[_ST, _GT]):
     """The URL of a file at ERPNext, such as /private/files/offer.pdf: `order.offer.read()`, `order.offer.url`."""
+
+    if TYPE_CHECKING:
+        _pyi_private_set_type: str | Combinable
+        _pyi_private_get_type: AttachedFile
 
     descriptor_class = AttachedFileAttribute
 
@@ -132,8 +163,11 @@ class Attach(TextField):
         return super().formfield(**{"widget": TextInput, **options})
 
 
-class Currency(DecimalField):
+class Currency(DecimalField[_ST, _GT]):
     """Money, as Frappe stores it: decimal(21, 9), never NULL."""
+
+    if not TYPE_CHECKING:
+        __class_getitem__ = classmethod(_itself)
 
     def __init__(self, *args: Any, **options: Any) -> None:
         options.setdefault("max_digits", 21)
@@ -142,11 +176,11 @@ class Currency(DecimalField):
         super().__init__(*args, **options)
 
 
-class Percent(Currency):
+class Percent(Currency[_ST, _GT]):
     """A percentage, 12.5 for 12.5 %."""
 
 
-class Rating(DecimalField):
+class Rating(DecimalField[_ST, _GT]):
     """Stars as Frappe stores them: a part of 1, in decimal(3, 2), never NULL; 0.8 is four stars of five."""
 
     default_validators = [MinValueValidator(0), MaxValueValidator(1)]

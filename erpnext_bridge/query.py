@@ -222,7 +222,7 @@ def _with_own_rights(mode: Any) -> Any:
     )
 
 
-class ErpQuerySet(LaterQuerySet, WritingQuerySet[_D]):
+class ErpQuerySet(WritingQuerySet[_D], LaterQuerySet):
     """A lazy set of documents at ERPNext. Methods that Frappe cannot answer raise UnsupportedQuery."""
 
     query: ErpQuery

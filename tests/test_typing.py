@@ -22,6 +22,9 @@ WRONG = {
     "Customer.objects.first().customer_name": 'Item "None"',
     "BridgeDeal.objects.filter(party__pin='x').get().pin": 'has no attribute "pin"',
     "order = SalesOrder.objects.get(); order.customer = SalesOrder.objects.get()": "Incompatible types in assignment",
+    "SalesOrder.objects.get().items.all()[0].lines": '"SalesOrderItem" has no attribute "lines"',
+    "Customer.objects.get().name.nickname": '"str" has no attribute "nickname"',
+    "SalesOrderItem.objects.get().parent.lines": '"SalesOrder" has no attribute "lines"',
 }
 """Lines that have to be errors, and what mypy says of each: a checker that knows nothing would pass the sample too."""
 
@@ -41,7 +44,7 @@ def test_mypy_has_nothing_to_say_about_right_code_and_finds_what_is_wrong(tmp_pa
     wrong = tmp_path / "wrong.py"
     lines = [
         "from generated.models import BridgeDeal",
-        "from shop.models import Customer, SalesOrder",
+        "from shop.models import Customer, SalesOrder, SalesOrderItem",
         *WRONG,
     ]
     wrong.write_text("\n".join(lines), "utf-8")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
 from typing import Any, assert_type
 
 from django.contrib.auth.models import User
@@ -12,6 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.generic import DetailView, ListView
 
+from erpnext_bridge.attachments import AttachedFile
 from erpnext_bridge.decorators import connection_required
 from erpnext_bridge.errors import Conflict, ERPNextBridgeError
 from erpnext_bridge.identity import Identity, acting_as
@@ -52,6 +55,15 @@ def documents(user: User) -> Iterator[str]:
     assert_type(customer, Customer)
     assert_type(customer.customer_name, str)
     assert_type(customer.disabled, bool)
+    for one in Customer.objects.filter(disabled=False):
+        assert_type(one, Customer)
+    assert_type(customer.name, str)
+    assert_type(customer.pk, str)
+    assert_type(customer.modified, datetime | None)
+    assert_type(customer.credit, Decimal)
+    assert_type(customer.stars, Decimal)
+    assert_type(customer.logo, AttachedFile)
+    assert_type(SalesOrderItem.objects.get().parent, SalesOrder)
     assert_type(Customer.objects.first(), Customer | None)
     assert_type(Customer.objects.order_by("name").last(), Customer | None)
     assert_type(Customer.objects.count(), int)
@@ -69,7 +81,18 @@ def documents(user: User) -> Iterator[str]:
 
 def links(order: SalesOrder) -> str | None:
     order.items.filter(qty__gt=1).count()
+    assert_type(order.items.all(), ErpQuerySet[SalesOrderItem])
+    assert_type(order.items.create(qty=2), SalesOrderItem)
+    assert_type([row.qty for row in order.items.all()], list[float])
     assert_type(order.customer, Customer | None)
+    assert_type(order.customer_id, str | None)
+    assert_type(order.replaces, SalesOrder | None)
+    assert_type(order.about, str | None)
+    assert_type(order.about_type, str | None)
+    if order.customer:
+        assert_type(order.customer.orders.all(), ErpQuerySet[SalesOrder])
+        assert_type(order.customer.name, str)
+        assert_type(order.customer.territory, str | None)
     order.customer = Customer.objects.get(pk="Acme")
     order.replaces = None
     return order.customer.customer_name if order.customer else None
