@@ -154,6 +154,8 @@ class WritingQuerySet(models.QuerySet[_D]):
 
         All of them or none, which ERPNext can promise for 200. With `atomic=False`, or ignore_conflicts, any number
         and each on its own: BulkError, after all were tried, tells which were refused and why.
+
+        Rows of child tables are appended with one request for each of their documents, so that `atomic` is for one document.
         """
         documents = list(objs)
         if update_conflicts:
@@ -161,7 +163,7 @@ class WritingQuerySet(models.QuerySet[_D]):
                 "ERPNext cannot update what an insert finds. Use update_or_create() for each."
             )
         if self._is_of_rows:
-            return self._append_rows(documents)
+            return self._append_rows(documents, atomic=atomic, ignore_conflicts=ignore_conflicts)
         atomic = atomic and not ignore_conflicts
         if atomic and len(documents) > MAX_INSERT_MANY:
             raise UnsupportedQuery(
@@ -283,9 +285,19 @@ class WritingQuerySet(models.QuerySet[_D]):
         outcome.failed = [(row, error) for group, error in outcome.failed for row in group]
         return outcome
 
-    def _append_rows(self, rows: Rows) -> Rows:
+    def _append_rows(self, rows: Rows, *, atomic: bool, ignore_conflicts: bool) -> Rows:
+        if ignore_conflicts:
+            raise UnsupportedQuery(
+                "ERPNext names rows itself, so that none can be there already: leave ignore_conflicts out."
+            )
         for row in rows:
             row.erp_identity = self.query.identity
+        documents = {document.pk or id(document) for document in (row._document() for row in rows)}
+        if atomic and len(documents) > 1:
+            raise UnsupportedQuery(
+                f"ERPNext writes rows with their document, one document in a transaction; these are in {len(documents)}. "
+                "With atomic=False each document is written on its own, and BulkError tells which were not."
+            )
         outcome = self._for_each_document(rows, _save_rows)
         outcome.finish("created")
         return rows

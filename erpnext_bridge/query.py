@@ -15,6 +15,7 @@ from weakref import ref
 
 from django.core.exceptions import FieldError
 from django.db import DEFAULT_DB_ALIAS, models
+from django.db.models.functions import Random
 from django.db.models.query import ModelIterable
 from django.db.models.sql import Query
 
@@ -264,6 +265,15 @@ class ErpQuerySet(WritingQuerySet[_D], LaterQuerySet):
     @property
     def identity(self) -> Identity | None:
         return self.query.identity
+
+    @property
+    def ordered(self) -> bool:
+        """Whether two reads give one order: documents are always sorted by their names last, groups only as they are told."""
+        keys = self.query.order_by
+        if any(key == "?" or isinstance(key, Random) for key in keys):
+            return False
+        is_grouped = self.query.group_by is not None or (self.query.distinct and self._fields is not None)
+        return not is_grouped or super().ordered
 
     # What is read along.
 

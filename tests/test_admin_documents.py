@@ -176,6 +176,29 @@ def test_what_erpnext_refuses_in_a_list_is_at_its_document_and_nothing_is_lost(e
     assert erp.document("Lead", leads[0].pk)["status"] == "Lead"
 
 
+def test_what_a_list_saved_before_a_refusal_is_logged_and_told(erp, client):
+    Lead.objects.bulk_create([Lead(first_name=name, status="Lead") for name in ("Ada", "Eve", "Zoe")])
+    formset = client.get(page("lead", "changelist")).context["cl"].formset
+    data = {
+        each.html_name: each.value() for form in [formset.management_form, *formset.forms] for each in form
+    }
+    saved, refused, untouched = (form.instance.pk for form in formset.forms[:3])
+    data |= {f"form-{place}-status": "Interested" for place in range(3)}
+    erp.trouble("unavailable", None, method="PUT", match=f"/api/resource/Lead/{refused}")
+    answer = client.post(page("lead", "changelist"), data | {"_save": "Save"})
+    assert "1 lead changed." in told(answer)
+    shown = {form.instance.pk: form for form in answer.context["cl"].formset.forms}
+    assert "could not save this" in str(shown[refused].non_field_errors())
+    assert [entry.object_id for entry in LogEntry.objects.all()] == [saved]
+    assert erp.document("Lead", saved)["status"] == "Interested"
+    assert erp.document("Lead", untouched)["status"] != "Interested"
+    erp.trouble_clear()
+    answer = client.post(page("lead", "changelist"), data | {"_save": "Save"}, follow=True)
+    assert any(message.startswith("2 leads") for message in told(answer))
+    assert erp.document("Lead", untouched)["status"] == "Interested"
+    assert LogEntry.objects.count() == 3
+
+
 def test_links_are_completed(erp, client):
     known = Customer.objects.order_by("name")[0]
     query = {

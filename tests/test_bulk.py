@@ -310,7 +310,8 @@ def test_rows_are_written_with_one_request_for_each_document(erp, orders):
     fresh = [SalesOrder.objects.get(pk=order.pk) for order in orders]
     erp.requests.clear()
     made = SalesOrderItem.objects.bulk_create(
-        SalesOrderItem(parent=order, item_code=item, qty=qty) for qty in (7, 8) for order in fresh
+        (SalesOrderItem(parent=order, item_code=item, qty=qty) for qty in (7, 8) for order in fresh),
+        atomic=False,
     )
     assert [method for method, _ in sent(erp)] == ["GET", "PUT", "GET", "PUT"]
     assert [rows_of(erp, order) for order in orders] == [[1, 2, 7, 8], [1, 2, 3, 7, 8]]
@@ -318,3 +319,36 @@ def test_rows_are_written_with_one_request_for_each_document(erp, orders):
         each.qty *= 10
     assert SalesOrderItem.objects.bulk_update(made, ["qty"]) == 4
     assert [rows_of(erp, order) for order in orders] == [[1, 2, 70, 80], [1, 2, 3, 70, 80]]
+
+
+def test_new_rows_of_several_documents_are_not_called_one_transaction(erp, orders):
+    fresh = [SalesOrder.objects.get(pk=order.pk) for order in orders]
+    item = Item.objects.order_by("name")[0]
+    before = [rows_of(erp, order) for order in orders]
+    with pytest.raises(UnsupportedQuery, match=r"in 2\. With atomic=False"):
+        SalesOrderItem.objects.bulk_create(
+            SalesOrderItem(parent=each, item_code=item, qty=7) for each in fresh
+        )
+    with pytest.raises(UnsupportedQuery, match="leave ignore_conflicts out"):
+        SalesOrderItem.objects.bulk_create(
+            [SalesOrderItem(parent=fresh[0], item_code=item, qty=7)], ignore_conflicts=True
+        )
+    assert [rows_of(erp, order) for order in orders] == before
+    SalesOrderItem.objects.bulk_create(
+        [
+            SalesOrderItem(parent=SalesOrder.objects.get(pk=fresh[0].pk), item_code=item, qty=qty)
+            for qty in (7, 8)
+        ]
+    )
+    assert rows_of(erp, orders[0]) == [*before[0], 7, 8]
+
+
+def test_of_new_rows_each_documents_own_result_is_told(erp, orders):
+    fresh = [SalesOrder.objects.get(pk=order.pk) for order in orders]
+    item = Item.objects.order_by("name")[0]
+    good, bad = (SalesOrderItem(parent=each, item_code=item, qty=7) for each in fresh)
+    bad.item_code_id = "no such item"
+    with pytest.raises(BulkError) as told:
+        SalesOrderItem.objects.bulk_create([bad, good], atomic=False)
+    assert told.value.ok == [good]
+    assert [row for row, _ in told.value.failed] == [bad]

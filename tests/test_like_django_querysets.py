@@ -8,7 +8,9 @@ import pickle
 
 import pytest
 from django.core.exceptions import FieldError
+from django.core.paginator import Paginator, UnorderedObjectListWarning
 from django.db.models import Avg, Count, F, Max, Min, Prefetch, Q, Sum
+from django.db.models.functions import Random
 from django.shortcuts import get_list_or_404, get_object_or_404
 
 from erpnext_bridge.errors import UnsupportedQuery
@@ -208,6 +210,27 @@ def test_a_queryset_is_read_once(press):
     unread = Article.objects.all()
     assert (unread[5].pk, unread[5].pk) == ("A5", "A5")
     assert len(press.requests) == 3
+
+
+def test_pages_are_warned_of_where_the_order_is_not_fixed(press):
+    everything = Article.objects.order_by()
+    for fixed in (
+        Article.objects.all(),
+        everything,
+        everything.distinct(),
+        everything.none(),
+        Article.objects.order_by("-stars"),
+        everything.values("stars").annotate(n=Count("pk")).order_by("stars"),
+    ):
+        assert Paginator(fixed, 2).get_page(1).object_list is not None
+    for loose in (
+        Article.objects.order_by("?"),
+        Article.objects.order_by("stars", Random()),
+        everything.values("stars").distinct(),
+        everything.values("stars").annotate(n=Count("pk")),
+    ):
+        with pytest.warns(UnorderedObjectListWarning):
+            Paginator(loose, 2).get_page(1)
 
 
 def test_a_pickled_queryset_holds_its_documents(press):

@@ -203,11 +203,17 @@ class ErpModelAdmin(_ErpOptions, ModelAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
         with self._connected(request):
+            if "_save" in request.POST:
+                request.__dict__["_erpnext_saved"] = []
             try:
                 return super().changelist_view(request, extra_context)
             except _Refused as refused:
+                self._note_saved(request)
                 request.__dict__["_erpnext_refused"] = refused
                 return super().changelist_view(request, extra_context)
+            except ERPNextBridgeError:
+                self._note_saved(request)
+                raise
             finally:
                 _abandon(request.__dict__.pop("_erpnext_writing", None))
 
@@ -280,6 +286,19 @@ class ErpModelAdmin(_ErpOptions, ModelAdmin):
         except ERPNextBridgeError as error:
             form.add_error(None, _unsure(error))
             raise _Refused(form, formsets) from error
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        if "_erpnext_saved" in request.__dict__:
+            request.__dict__["_erpnext_saved"].append((obj, message))
+        return super().log_change(request, obj, message)
+
+    def _note_saved(self, request: HttpRequest) -> None:
+        """Log and tell what a list saved before it was refused the next one: Django rolls back what it had noted itself."""
+        saved = request.__dict__.pop("_erpnext_saved", [])
+        for document, message in saved:
+            self.log_change(request, document, message)
+        if saved:
+            self._count(request, len(saved), "changed")
 
     def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
         queryset.delete()
