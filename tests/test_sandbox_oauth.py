@@ -365,6 +365,23 @@ def test_functions_that_are_no_methods_are_told_from_those_that_are_not_there(cl
     assert (missing.status_code, missing.json()["exc_type"]) == (417, "ValidationError")
 
 
+def test_a_token_next_to_a_cookie_ends_the_session_of_16(client):
+    headers = {"Authorization": f"Bearer {client.tokens()['access_token']}"}
+    sid = {"sid": client.browser.cookies["sid"]}
+    both = requests.get(client.site.url + WHO, headers=headers, cookies=sid, timeout=60)
+    assert both.json()["message"] == ALICE
+    after = [requests.get(client.site.url + WHO, cookies=sid, timeout=60) for _ in range(2)]
+    if client.site.version == 15:
+        assert [answer.json() for answer in after] == [{"message": ALICE}] * 2
+        return
+    for answer in after:
+        told = answer.json()
+        assert (answer.status_code, told["exc_type"]) == (403, "PermissionError")
+        assert (told["message"], told["home_page"], told["full_name"]) == ("No App", "/login", "Guest")
+        assert "User None not found" in told["_server_messages"]
+        assert answer.cookies["sid"] == "Guest"
+
+
 def test_a_head_of_the_openid_configuration_is_a_redirect_with_15_alone(site):
     answer = requests.head(f"{site.url}/.well-known/openid-configuration", timeout=60)
     assert answer.status_code == (301 if site.version == 15 else 404)

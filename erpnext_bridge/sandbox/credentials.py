@@ -31,6 +31,7 @@ def apply(ctx: WebContext) -> None:
         user = oauth.user_of_token(ctx, value)
         if user is not None:
             ctx.user = user
+            ctx.session.is_lost = ctx.version >= 16 and ctx.session.user != "Guest"
     elif scheme in READERS:
         apply_key(ctx, scheme, value)
     if ctx.user in ("", "Guest"):

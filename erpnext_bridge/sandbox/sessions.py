@@ -8,7 +8,7 @@ from urllib.parse import unquote
 from werkzeug.wrappers import Response
 
 from . import accounts, answers, pages
-from .errors import AuthenticationError, CSRFTokenError, SecurityException, throw
+from .errors import AuthenticationError, CSRFTokenError, DoesNotExistError, SecurityException, throw, tied
 from .gate import LOCK_SECONDS, SESSION_SECONDS
 from .methods import FORBIDDEN, whitelist
 from .web import UNSAFE_METHODS, Cookies, Session, WebContext, posts_only
@@ -116,6 +116,11 @@ def resume(ctx: WebContext) -> None:
         ctx.response["session_expired"] = 1
         ctx.cookies.delete_all()
         session = Session()
+    if session.is_lost:
+        # Whose it was is told in vain, and the caller goes on as a guest who has just come.
+        tied(ctx, DoesNotExistError(), "User None not found")
+        enter(ctx, "Guest")
+        return
     adopt(ctx, session)
 
 

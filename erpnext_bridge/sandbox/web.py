@@ -28,6 +28,8 @@ class Session:
     sid: str = "Guest"
     csrf_token: str = field(default="", repr=False)
     last_used: float = 0.0
+    is_lost: bool = False
+    """With 16 a bearer token next to the cookie makes the session forget its user."""
 
     def ensure_csrf_token(self) -> str:
         self.csrf_token = self.csrf_token or secrets.token_hex(28)
