@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from django.db import connections, transaction
 from django.forms import BaseModelForm, ModelForm, modelform_factory
 from django.forms.formsets import all_valid
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -20,6 +22,20 @@ if TYPE_CHECKING:
     Base = UpdateView[Any, Any]
 else:
     Base = object
+
+
+@contextmanager
+def _undone_when_refused() -> Iterator[None]:
+    """
+    With ATOMIC_REQUESTS, roll back what a view wrote before ERPNext refused its form.
+
+    The page that shows the form answers the request, so that Django would commit it. A savepoint, as that page may query.
+    """
+    with ExitStack() as savepoints:
+        for connection in connections.all(initialized_only=True):
+            if connection.settings_dict["ATOMIC_REQUESTS"] and connection.in_atomic_block:
+                savepoints.enter_context(transaction.atomic(using=connection.alias))
+        yield
 
 
 class _NotTaken(Exception):
@@ -66,7 +82,8 @@ class DocumentViewMixin(ConnectionRequiredMixin, Base):
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         try:
-            return super().dispatch(request, *args, **kwargs)
+            with _undone_when_refused():
+                return super().dispatch(request, *args, **kwargs)
         except _NotTaken:
             return self.form_invalid(self._form)
         except (ValidationRefused, DuplicateDocument) as refusal:

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 from weakref import ref
 
+from django.apps import apps
 from django.core.exceptions import FieldError
 from django.db import DEFAULT_DB_ALIAS, models
 from django.db.models.functions import Random
@@ -411,6 +412,13 @@ class ErpQuerySet(WritingQuerySet[_D], LaterQuerySet):
             *(["...(remaining elements truncated)..."] if len(self._result_cache) > 20 else []),
         ]
         return f"<{type(self).__name__} {shown!r}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self.model._meta.apps is not apps:
+            # Django finds the fields of a pickled query in its own registry.
+            self._refuse("Pickling a queryset without a class", "Pickle list(queryset), or write the class.")
+        state: dict[str, Any] = super().__getstate__()
+        return state
 
     def _clone(self) -> Self:
         clone: Self = super()._clone()  # type: ignore[misc]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django import forms
+from django.contrib.auth.models import Group
 from django.contrib.messages.views import SuccessMessageMixin
 from django.forms import inlineformset_factory
 from django.http import HttpResponse
@@ -93,6 +94,7 @@ class LeadView(DocumentViewMixin, FormView):
     success_url = "/customers/"
 
     def form_valid(self, form):
+        Group.objects.get_or_create(name=form.cleaned_data["first_name"])
         Lead.objects.create(**form.cleaned_data)
         return super().form_valid(form)
 

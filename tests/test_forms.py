@@ -7,8 +7,10 @@ import re
 from decimal import Decimal
 
 import pytest
+from django.contrib.auth.models import Group
 from django.contrib.messages import get_messages
 from django.core.paginator import EmptyPage, PageNotAnInteger, Paginator
+from django.db import connection
 from django.forms import TextInput, modelform_factory
 
 from erpnext_bridge.forms import DocumentForm, save_together
@@ -194,6 +196,16 @@ def test_a_plain_form_shows_what_erpnext_did_not_accept(erp, client):
     assert errors(answer)
     assert client.post("/leads/new/", {"first_name": "Ada", "email_id": "a@example.com"}).status_code == 302
     assert Lead.objects.filter(email_id="a@example.com").exists()
+
+
+def test_what_a_view_wrote_before_erpnext_refused_is_rolled_back(erp, client, monkeypatch):
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+    answer = client.post("/leads/new/", {"first_name": "Ada", "email_id": "no address"})
+    assert answer.status_code == 200
+    assert errors(answer)
+    assert not Group.objects.exists()
+    assert client.post("/leads/new/", {"first_name": "Ada", "email_id": "a@example.com"}).status_code == 302
+    assert Group.objects.get().name == "Ada"
 
 
 # Deleting, reading

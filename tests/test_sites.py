@@ -265,5 +265,12 @@ def test_documents_can_be_pickled(company):
     assert again.erp_identity == SERVICE
 
 
+def test_a_queryset_that_is_to_be_pickled_says_what_to_do(company):
+    orders = site.doctype("Sales Order").objects.all()[:2]
+    with pytest.raises(UnsupportedQuery, match="Pickle list"):
+        pickle.dumps(orders)
+    assert pickle.loads(pickle.dumps(list(orders))) == list(orders)
+
+
 def first_order():
     return site.doctype("Sales Order").objects.order_by("name")[0].pk
