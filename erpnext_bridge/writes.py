@@ -33,6 +33,7 @@ from erpnext_bridge.models.write import (
 from erpnext_bridge.outbox import gate
 from erpnext_bridge.outbox.delivery import drain, perform, perform_next
 from erpnext_bridge.outbox.ordering import (
+    hurry,
     key_of_document,
     key_of_new,
     lane_of,
@@ -333,10 +334,12 @@ def _announce_new(writes: list[DocumentWrite]) -> None:
     if waiting:
         # What it waits for may have been done since it was looked at, by somebody who could not see this one yet.
         keys, pks = {write.document_key for write in waiting}, [write.pk for write in waiting]
-        transaction.on_commit(partial(_release_new, keys, pks), using=using)
+        transaction.on_commit(partial(_release_new, keys, pks, waiting[0].priority), using=using)
 
 
-def _release_new(keys: set[str], pks: list[Any]) -> None:
+def _release_new(keys: set[str], pks: list[Any], priority: int) -> None:
+    if priority > Priority.LOW:
+        hurry(pks, priority)
     others = DocumentWrite.depends_on.through.objects.filter(from_documentwrite_id__in=pks)
     release(keys, set(others.values_list("to_documentwrite_id", flat=True)))
 

@@ -15,15 +15,17 @@ from erpnext_bridge.models.write import State
 from erpnext_bridge.outbox.advancing import AT_ONCE, advance_together
 from erpnext_bridge.signals import write_changed
 from erpnext_bridge.writes import enqueue_many
-from tests.write_site import SERVICE
+from tests.write_site import SERVICE, folder_broker
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def down(settings):
-    """A site that nothing is sent to."""
+def down(settings, tmp_path):
+    """A site that nothing is sent to, and a broker that nobody listens to."""
     settings.ERPNEXT_BRIDGE = {"SITES": {"default": {"URL": "http://127.0.0.1:1"}}}
+    with folder_broker(tmp_path):
+        yield
 
 
 def sending(count):

@@ -15,7 +15,7 @@ from erpnext_bridge.outbox import claiming, gate
 from erpnext_bridge.outbox.delivery import drain, perform
 from erpnext_bridge.outbox.ordering import release_all
 from erpnext_bridge.writes import enqueue, enqueue_many, sweep
-from tests.write_site import SERVICE, open_write_site, writes_seen
+from tests.write_site import SERVICE, folder_broker, open_write_site, writes_seen
 
 pytestmark = pytest.mark.django_db
 
@@ -80,6 +80,21 @@ class TestWhoseTurn:
         low, first, second = update("TK-1", priority=Priority.LOW), update("TK-2"), update("TK-3")
         high = update("TK-4", priority=Priority.HIGH)
         assert claiming.upcoming() == [high.pk, first.pk, second.pk, low.pk]
+
+    @pytest.mark.django_db(transaction=True)
+    def test_what_an_urgent_write_waits_for_is_urgent_too(self, down, tmp_path):
+        with folder_broker(tmp_path):
+            tickets = enqueue_many(SERVICE, "Ticket", [{"subject": str(number)} for number in range(3)])
+            low = {"priority": Priority.LOW}
+            notes = enqueue("update", SERVICE, "Ticket", tickets[1], {"notes": "n"}, **low)
+            deal = enqueue("create", SERVICE, "Deal", payload={"ticket": tickets[2]}, **low)
+            high = {"priority": Priority.HIGH, "after": [deal]}
+            enqueue("update", SERVICE, "Ticket", tickets[1], {"notes": "m"}, **high)
+        for write in (*tickets, notes, deal):
+            write.refresh_from_db()
+        assert [write.priority for write in tickets] == [Priority.LOW, Priority.HIGH, Priority.HIGH]
+        assert (notes.priority, deal.priority) == (Priority.HIGH, Priority.HIGH)
+        assert claiming.next_due() == tickets[1].pk
 
     def test_of_a_lane_one_is_told(self, down):
         writes = enqueue_many(SERVICE, "Ticket", [{"subject": "x"}] * 5)

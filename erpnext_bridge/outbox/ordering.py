@@ -100,6 +100,22 @@ def _learnt(write: DocumentWrite) -> dict[str, Any]:
     return learnt
 
 
+def hurry(pks: Iterable[UUID], priority: int) -> None:
+    """
+    Let what these writes wait for go before what is less urgent than they are, and so what that waits for.
+
+    Not in the transaction that queues a write, which would keep workers from what it waits for. One row at a time: who
+    changes several may be in the way of another who does.
+    """
+    waiting = list(pks)
+    while waiting:
+        ahead = Q(dependents__in=waiting) | Q(followers__in=waiting)
+        slower = _writes().filter(ahead, priority__lt=priority, state__in=IN_THE_WAY)
+        waiting = list(slower.values_list("pk", flat=True).distinct())
+        for pk in waiting:
+            _writes().filter(pk=pk, priority__lt=priority).update(priority=priority)
+
+
 def waiting_at(keys: Iterable[str]) -> set[str]:
     """Return those of these documents that a write waits for its turn at."""
     return set(_waiting().filter(document_key__in=list(keys)).values_list("document_key", flat=True))
