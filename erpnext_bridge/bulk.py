@@ -1,13 +1,12 @@
 """
 Writes of a queryset: one document created, found or changed, and many at once, each with its own result.
 
-ERPNext has one transaction for each request, and inserts up to 200 documents in one (frappe/client.py, `insert_many`).
-Its own bulk_update() is not used: it commits what a document that failed had written until then.
+ERPNext has one transaction for each request. Its own bulk_update() is not used: it commits what a document that failed had written until then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,68 +19,20 @@ from django.db.models.utils import resolve_callables
 from erpnext_bridge import saving
 from erpnext_bridge.client import MAX_INSERT_MANY
 from erpnext_bridge.errors import (
-    BulkError,
     Conflict,
     DocumentDoesNotExist,
     DuplicateDocument,
-    ERPNextBridgeError,
-    RefusedError,
     UnsupportedQuery,
 )
+from erpnext_bridge.inserting import insert, insert_each
+from erpnext_bridge.results import Outcome
 from erpnext_bridge.values import column_of, refuse_expression
 
 ATTEMPTS = 3
 """How often a change is tried again on the fresh document when somebody else saved first."""
 
-MAX_REASONS = 5
-"""How many different reasons the text of a BulkError tells."""
-
 _D = TypeVar("_D", bound=models.Model, covariant=True)
 Rows = list[Any]
-
-
-class Outcome:
-    """Collects what became of each of many documents, and stops where going on makes no sense."""
-
-    def __init__(self, todo: Iterable[Any]) -> None:
-        self.todo = list(todo)
-        self.ok: list[Any] = []
-        self.failed: list[tuple[Any, ERPNextBridgeError]] = []
-
-    def run(self, act: Callable[[Any], Any]) -> None:
-        """Act on each; a refusal is one document's own, any other error the end of all that are left."""
-        while self.todo:
-            each = self.todo[0]
-            try:
-                act(each)
-            except RefusedError as error:
-                self.fail([each], error)
-            except ERPNextBridgeError as error:
-                if not self.ok and not self.failed:
-                    raise
-                self.fail(list(self.todo), error)
-            else:
-                self.succeed([each])
-
-    def succeed(self, documents: Sequence[Any]) -> None:
-        self.ok += documents
-        del self.todo[: len(documents)]
-
-    def fail(self, documents: Sequence[Any], error: ERPNextBridgeError) -> None:
-        self.failed += [(each, error) for each in documents]
-        del self.todo[: len(documents)]
-
-    def finish(self, what: str) -> None:
-        """Raise BulkError unless all went well."""
-        if not self.failed:
-            return
-        total = len(self.ok) + len(self.failed)
-        reasons = list(dict.fromkeys(" ".join(error.messages) or str(error) for _, error in self.failed))[
-            :MAX_REASONS
-        ]
-        raise BulkError(
-            f"{len(self.failed)} of {total} were not {what}.", *reasons, ok=self.ok, failed=self.failed
-        ) from self.failed[0][1]
 
 
 class WritingQuerySet(models.QuerySet[_D]):
@@ -177,10 +128,10 @@ class WritingQuerySet(models.QuerySet[_D]):
         if not documents:
             return documents
         if atomic:
-            _insert(documents)
+            insert(documents)
             return documents
         outcome = Outcome(documents)
-        _insert_each(outcome, min(batch_size or MAX_INSERT_MANY, MAX_INSERT_MANY))
+        insert_each(outcome, min(batch_size or MAX_INSERT_MANY, MAX_INSERT_MANY))
         if ignore_conflicts:
             outcome.failed = [
                 (each, error) for each, error in outcome.failed if not isinstance(error, DuplicateDocument)
@@ -412,52 +363,3 @@ def _delete(document: Any) -> None:
     # Gone already is what was wanted.
     with suppress(DocumentDoesNotExist):
         document.delete()
-
-
-# Inserting
-
-
-def _insert(documents: Sequence[Any]) -> None:
-    """Insert all or none, in one request."""
-    first = documents[0]
-    payloads = [{**each._wire(each.creation_payload()), "doctype": each.doctype} for each in documents]
-    names = first._access().client.insert_many(payloads)
-    for document, name, payload in zip(documents, names, payloads, strict=True):
-        _know_name(document, name, payload.keys())
-
-
-def _know_name(document: Any, name: str, sent: Iterable[str]) -> None:
-    """Give a document the name that it got. What was left to ERPNext is not known: it is read when it is asked for."""
-    document.name = name
-    document._state.adding = False
-    document._new_rows = {}
-    known = {"name", *sent}
-    for field in document._meta.concrete_fields:
-        if field.column not in known:
-            document.__dict__.pop(field.attname, None)
-    document._remember(field.attname for field in document._meta.concrete_fields if field.column in known)
-
-
-def _insert_each(outcome: Outcome, size: int) -> None:
-    """Insert in requests of this size; the documents of one that is refused in smaller ones, down to each alone."""
-    while outcome.todo:
-        _insert_part(outcome, outcome.todo[:size])
-
-
-def _insert_part(outcome: Outcome, part: list[Any]) -> None:
-    try:
-        _insert(part)
-    except RefusedError as error:
-        if len(part) == 1:
-            outcome.fail(part, error)
-            return
-        half = len(part) // 2
-        for smaller in (part[:half], part[half:]):
-            if outcome.todo:
-                _insert_part(outcome, smaller)
-    except ERPNextBridgeError as error:
-        if not outcome.ok and not outcome.failed:
-            raise
-        outcome.fail(list(outcome.todo), error)
-    else:
-        outcome.succeed(part)

@@ -30,7 +30,16 @@ Call = dict[str, Any]
 
 _PACKAGE = Path(__file__).parent
 _WAYS_IN = tuple(
-    str(_PACKAGE / name) for name in ("query.py", "documents.py", "fields.py", "access.py", "client.py")
+    str(_PACKAGE / name)
+    for name in (
+        "query.py",
+        "running.py",
+        "iterables.py",
+        "documents.py",
+        "fields.py",
+        "access.py",
+        "client.py",
+    )
 )
 """Where a developer's code goes over into this package: the line before it is the one that is looked for."""
 
