@@ -124,12 +124,13 @@ def _configure(site: MeasuredSite) -> None:
 
 
 def main() -> None:
+    from benchmarks import bench_writes
     from benchmarks.documents import DOCTYPES
 
     client = administrator()
     if client is None:
         raise SystemExit("Set ERPNEXT_URL to the real site that has rows of the benchmarks.")
-    OwnDocTypes(client, DOCTYPES).remove()
+    OwnDocTypes(client, [*DOCTYPES, *bench_writes.DOCTYPES]).remove()
 
 
 if __name__ == "__main__":
