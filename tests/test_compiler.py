@@ -326,7 +326,7 @@ def test_only_the_columns_asked_for_are_read():
         (lambda: ToDo.objects.order_by("status", "-date"), "filled_status asc, date desc, name asc"),
         (lambda: ToDo.objects.order_by("-pk"), "name desc"),
         (lambda: ToDo.objects.order_by(F("priority").desc()), "filled_priority desc, name asc"),
-        (lambda: ToDo.objects.order_by("date").reverse(), "date desc, name asc"),
+        (lambda: ToDo.objects.order_by("date").reverse(), "date desc, name desc"),
         (lambda: ToDo.objects.all(), "name asc"),
         (lambda: Customer.objects.order_by("territory__pk"), "filled_territory asc, name asc"),
         (lambda: SalesOrderItem.objects.all(), "idx asc, name asc"),

@@ -159,6 +159,14 @@ def test_slices_steps_and_ends(erp):
         customers()[len(listed) + 1]
 
 
+@pytest.mark.parametrize("ordering", [(), ("customer",), ("-customer", "status"), ("name",)])
+def test_the_last_document_is_the_one_that_a_list_ends_with(erp, ordering):
+    listed = list(orders().order_by(*ordering))
+    assert listed[-1] == orders().order_by(*ordering).last()
+    assert listed[0] == orders().order_by(*ordering).first()
+    assert listed[::-1] == list(orders().order_by(*ordering).reverse())
+
+
 def test_a_random_order_holds_each_document_once(erp):
     names = {row["name"] for row in erp.rows("Customer")}
     shuffled = list(customers().order_by("?").values_list("pk", flat=True))

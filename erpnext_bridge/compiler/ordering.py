@@ -13,6 +13,7 @@ from django.db.models.functions import Random
 
 from erpnext_bridge import values
 from erpnext_bridge.compiler.kinds import kind_of
+from erpnext_bridge.compiler.lookups import NAME
 from erpnext_bridge.compiler.plan import OrderKey
 from erpnext_bridge.compiler.terms import Terms
 from erpnext_bridge.errors import UnsupportedQuery
@@ -34,7 +35,12 @@ class Ordering:
         if not ordering and query.default_ordering and query.group_by is None:
             ordering = tuple(query.get_meta().ordering)
         keys = [key for item in ordering for key in self._keys(item)]
-        return keys if query.standard_ordering else [_reversed(key) for key in keys]
+        if query.standard_ordering:
+            return keys
+        if query.group_by is None and not any(key.fieldname == "name" for key in keys):
+            # The order that is reversed has the name as its last key, whoever wrote it down.
+            keys.append(OrderKey("name", NAME))
+        return [_reversed(key) for key in keys]
 
     def _keys(self, item: Any) -> Iterator[OrderKey]:
         if isinstance(item, str):
