@@ -236,7 +236,9 @@ class MariaDB(Service):
 
     def _common(self) -> list[str]:
         user = pwd.getpwuid(os.geteuid()).pw_name
-        return ["--no-defaults", f"--datadir={self.data}", f"--user={user}", "--character-set-server=utf8mb4"]
+        # A server that starts removes the temporary tables that others have in the same folder.
+        folders = (f"--datadir={self.data}", f"--tmpdir={self.folder}")
+        return ["--no-defaults", *folders, f"--user={user}", "--character-set-server=utf8mb4"]
 
     def start(self) -> None:
         if not self.data.exists():
