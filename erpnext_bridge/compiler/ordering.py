@@ -37,7 +37,7 @@ class Ordering:
         keys = [key for item in ordering for key in self._keys(item)]
         if query.standard_ordering:
             return keys
-        if query.group_by is None and not any(key.fieldname == "name" for key in keys):
+        if query.group_by is None and not query.distinct and not any(key.fieldname == "name" for key in keys):
             # The order that is reversed has the name as its last key, whoever wrote it down.
             keys.append(OrderKey("name", NAME))
         return [_reversed(key) for key in keys]
