@@ -11,11 +11,12 @@ import socket
 import subprocess
 import sys
 import threading
+from urllib.parse import urlsplit
 
 import pytest
 import requests
 
-from erpnext_bridge.sandbox import Sandbox, User, World
+from erpnext_bridge.sandbox import Sandbox, User, World, server
 from erpnext_bridge.sandbox.server import REQUEST_LINE_LIMIT
 
 ALICE, WENDY, PASSWORD = "alice@example.com", "wendy@example.com", "a sandbox password"
@@ -419,3 +420,15 @@ def test_the_runner_serves_until_it_is_told_to_stop(tmp_path):
         assert "OAuth client" in lines[-2]
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 0
+
+
+def test_no_url_is_given_to_a_second_sandbox_of_the_process():
+    """What a client has learnt of one, its version above all, would be untrue of the other."""
+    had = set(range(0, 1 << 16, 2)) - server._used_ports
+    server._used_ports |= had
+    try:
+        for _ in range(12):
+            with Sandbox() as sandbox:
+                assert urlsplit(sandbox.url).port % 2
+    finally:
+        server._used_ports -= had

@@ -61,6 +61,10 @@ def error_page(status: int, text: str = "") -> Answer:
     return Answer(status, [("Content-Type", "text/html")], html.encode(), close=True)
 
 
+UNUSED_PORT_TRIES = 100
+_used_ports: set[int] = set()
+
+
 class Server:
     """Listen on an address and hand every request to an application."""
 
@@ -84,8 +88,23 @@ class Server:
     def url(self) -> str:
         return f"http://{self.host}:{self.port}"
 
+    def _listener(self) -> socket.socket:
+        """
+        Listen; where any free port will do, on one that this process has not had yet.
+
+        Clients remember of a URL which version of Frappe is there, and which tokens it gave.
+        """
+        for _ in range(UNUSED_PORT_TRIES):
+            listener = socket.create_server((self.host, self.port), backlog=BACKLOG)
+            port = listener.getsockname()[1]
+            if self.port or port not in _used_ports:
+                _used_ports.add(port)
+                return listener
+            listener.close()
+        return socket.create_server((self.host, self.port), backlog=BACKLOG)
+
     def start(self) -> None:
-        listener = socket.create_server((self.host, self.port), backlog=BACKLOG)
+        listener = self._listener()
         self.port = listener.getsockname()[1]
         self.listener = listener
         self.thread = threading.Thread(
