@@ -13,8 +13,7 @@ from django.db.models.functions import Random
 
 from erpnext_bridge import values
 from erpnext_bridge.compiler.kinds import kind_of
-from erpnext_bridge.compiler.lookups import NAME
-from erpnext_bridge.compiler.plan import OrderKey
+from erpnext_bridge.compiler.plan import OrderKey, without_ties
 from erpnext_bridge.compiler.terms import Terms
 from erpnext_bridge.errors import UnsupportedQuery
 
@@ -37,10 +36,9 @@ class Ordering:
         keys = [key for item in ordering for key in self._keys(item)]
         if query.standard_ordering:
             return keys
-        if query.group_by is None and not query.distinct and not any(key.fieldname == "name" for key in keys):
-            # The order that is reversed has the name as its last key, whoever wrote it down.
-            keys.append(OrderKey("name", NAME))
-        return [_reversed(key) for key in keys]
+        # The order of documents that is reversed has the name as its last key, whoever wrote it down.
+        is_of_documents = query.group_by is None and not query.distinct
+        return [_reversed(key) for key in (without_ties(tuple(keys)) if is_of_documents else keys)]
 
     def _keys(self, item: Any) -> Iterator[OrderKey]:
         if isinstance(item, str):

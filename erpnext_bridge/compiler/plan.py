@@ -114,6 +114,13 @@ def sorted_by(rows: Iterable[Row], keys: tuple[OrderKey, ...]) -> list[Row]:
     return found
 
 
+def without_ties(order: tuple[OrderKey, ...]) -> tuple[OrderKey, ...]:
+    """Return the order with `name` as its last key, so that no two rows tie."""
+    if any(key.fieldname == "name" for key in order):
+        return order
+    return (*order, OrderKey("name", NAME))
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """Which columns of which documents, in what order: a queryset without Django."""
@@ -152,9 +159,7 @@ class Selection:
     @property
     def sort_keys(self) -> tuple[OrderKey, ...]:
         """The order with `name` as its last key, so that no two rows tie."""
-        if any(key.fieldname == "name" for key in self.order):
-            return self.order
-        return (*self.order, OrderKey("name", NAME))
+        return without_ties(self.order)
 
     @property
     def sorted_here(self) -> bool:
