@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import deleting, documents, errors, listing, permissions, renaming
 from .checks import cast
-from .filters import from_json
+from .filters import from_json, parsed
 from .meta import CHILD_FIELDS, STANDARD_FIELDS
 from .methods import FLAG, TEXT, whitelist
 from .permissions import meta_of
@@ -82,7 +82,7 @@ def get(ctx: Context, doctype: Any, name: Any = None, filters: Any = None, paren
     if name:
         doc = documents.load(ctx, doctype, name)
     elif filters or filters == {}:
-        doc = documents.load(ctx, doctype, from_json(filters) if isinstance(filters, str) else filters)
+        doc = documents.load(ctx, doctype, parsed(filters))
     else:
         meta = meta_of(ctx, doctype)
         # 16 asks for no name at all, which only a single survives.
@@ -253,7 +253,7 @@ def validate_link(ctx: Context, doctype: Any, docname: Any, fields: Any = None) 
 
 @whitelist("frappe.client.validate_link_and_fetch", verbs=("GET", "POST"), versions=(16,))
 def validate_link_and_fetch(ctx: Context, doctype: Any, docname: Any, fields_to_fetch: Any = None) -> Any:
-    wanted = from_json(fields_to_fetch) if isinstance(fields_to_fetch, str) else fields_to_fetch
+    wanted = parsed(fields_to_fetch)
     found = listing.get_list(ctx, doctype, filters=[[doctype, "name", "=", docname]], limit_page_length=1)
     if not found:
         return {}
@@ -299,12 +299,12 @@ def _update_child(ctx: Context, doctype: str, name: Any, values: dict[str, Any])
 
 @whitelist("frappe.client.insert", verbs=WRITE)
 def insert(ctx: Context, doc: Any = None) -> Any:
-    return insert_one(ctx, from_json(doc) if isinstance(doc, str) else doc).as_dict()
+    return insert_one(ctx, parsed(doc)).as_dict()
 
 
 @whitelist("frappe.client.insert_many", verbs=WRITE)
 def insert_many(ctx: Context, docs: Any = None) -> Any:
-    docs = from_json(docs) if isinstance(docs, str) else docs
+    docs = parsed(docs)
     if not isinstance(docs, list):
         raise errors.TypeError(f"object of type '{type(docs).__name__}' has no len()")
     if len(docs) > LIMIT:
@@ -329,7 +329,7 @@ def insert_one(ctx: Context, data: Any) -> Document:
 
 @whitelist("frappe.client.save", verbs=WRITE)
 def save(ctx: Context, doc: Any) -> Any:
-    loaded = documents.from_dict(ctx, from_json(doc) if isinstance(doc, str) else doc)
+    loaded = documents.from_dict(ctx, parsed(doc))
     return documents.save(ctx, loaded).as_dict()
 
 
@@ -340,7 +340,7 @@ def rename_doc(ctx: Context, doctype: Any, old_name: Any, new_name: Any, merge: 
 
 @whitelist("frappe.client.submit", verbs=WRITE)
 def submit(ctx: Context, doc: Any) -> Any:
-    loaded = documents.from_dict(ctx, from_json(doc) if isinstance(doc, str) else doc)
+    loaded = documents.from_dict(ctx, parsed(doc))
     return documents.submit(ctx, loaded).as_dict()
 
 

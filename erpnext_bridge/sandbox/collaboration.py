@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
+from erpnext_bridge import collation
+
 from . import documents, errors, listing, permissions
-from .filters import from_json
+from .filters import from_json, parsed
 from .methods import TEXT, whitelist
 
 if TYPE_CHECKING:
     from .context import Context
     from .documents import Document
-
-
-def parsed(value: Any) -> Any:
-    """Lists come as JSON in a form, and as they are in a JSON body."""
-    return from_json(value) if isinstance(value, str) else value
 
 
 def _make(ctx: Context, doctype: str, values: dict[str, Any]) -> Document:
@@ -178,14 +174,10 @@ def get_tagged_docs(ctx: Context, doctype: Any, tag: Any) -> Any:
     """The tag is a pattern for the whole column; which documents are the user's to see is not asked."""
     if not permissions.has_permission(ctx, doctype):
         raise errors.PermissionError
-    names = [row["name"] for row in ctx.store.rows(doctype)]
-    return [[name] for name in names if like(str(tag), ctx.store.value(doctype, name, "_user_tags"))]
-
-
-def like(pattern: str, text: Any) -> bool:
-    """LIKE of MariaDB, in its collation's spirit: case does not count."""
-    parts = (".*" if part == "%" else "." if part == "_" else re.escape(part) for part in pattern)
-    return text is not None and re.fullmatch("".join(parts), str(text), re.DOTALL | re.IGNORECASE) is not None
+    tags = {
+        row["name"]: ctx.store.value(doctype, row["name"], "_user_tags") for row in ctx.store.rows(doctype)
+    }
+    return [[name] for name, text in tags.items() if text is not None and collation.like(str(tag), str(text))]
 
 
 def _tags_of(ctx: Context, doctype: Any, name: Any) -> list[str]:

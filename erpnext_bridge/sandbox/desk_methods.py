@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from . import deleting, dialect15, docinfo, documents, errors, listing, permissions, renaming
 from .client_methods import cacheable
 from .dialect16 import Engine
-from .filters import from_json
+from .filters import from_json, parsed
 from .mariadb import DECIMAL, Expr
 from .meta import DocType
 from .methods import TEXT, not_whitelisted, whitelist
@@ -81,7 +81,7 @@ def reportview_get_count(ctx: Context) -> Any:
 def delete_items(ctx: Context, doctype: Any = None, items: Any = None) -> None:
     """Up to ten at once; what fails is told in the messages only, and what is not there does not fail."""
     failed = []
-    for name in sorted(from_json(items) if isinstance(items, str) else items, reverse=True):
+    for name in sorted(parsed(items), reverse=True):
         if ctx.store.exists(doctype, name) is None:
             continue
         try:
@@ -95,7 +95,7 @@ def delete_items(ctx: Context, doctype: Any = None, items: Any = None) -> None:
 
 @whitelist("frappe.desk.doctype.bulk_update.bulk_update.submit_cancel_or_update_docs")
 def bulk(ctx: Context, doctype: Any, docnames: Any, action: Any = "submit", data: Any = None) -> Any:
-    names = from_json(docnames) if isinstance(docnames, str) else docnames
+    names = parsed(docnames)
     values = from_json(data) if isinstance(data, str) and data else data or {}
     failed = []
     for name in names:
@@ -311,7 +311,7 @@ def getdoc(ctx: Context, doctype: Any, name: Any) -> Any:
 
 @whitelist("frappe.desk.form.save.savedocs", verbs=("POST", "PUT"))
 def savedocs(ctx: Context, doc: Any, action: Any) -> Any:
-    data = from_json(doc) if isinstance(doc, str) else doc
+    data = parsed(doc)
     loaded = documents.from_dict(ctx, data)
     if loaded.is_new and not loaded.name:
         loaded.is_new = True
@@ -349,12 +349,12 @@ def run_doc_method(
     if ctx.api_version == 2 and document is None:
         raise errors.TypeError("run_doc_method() missing 1 required positional argument: 'document'")
     arguments = args or arg or kwargs or {}
-    arguments = from_json(arguments) if isinstance(arguments, str) else arguments
+    arguments = parsed(arguments)
     if dt:
         doc = documents.load(ctx, dt, dn or dt)
     else:
         data = docs if docs is not None else document
-        doc = documents.from_dict(ctx, from_json(data) if isinstance(data, str) else data)
+        doc = documents.from_dict(ctx, parsed(data))
     doc.original_modified = doc.get("modified")
     if ctx.api_version == 1:
         _may_call(ctx, doc)
@@ -444,7 +444,7 @@ def get_next(
 
 @whitelist("frappe.model.workflow.get_transitions")
 def get_transitions(ctx: Context, doc: Any) -> None:
-    data = from_json(doc) if isinstance(doc, str) else doc
+    data = parsed(doc)
     permissions.check_document(ctx, documents.load(ctx, data["doctype"], data.get("name")))
     raise permissions.not_found(ctx, "Workflow", "")
 

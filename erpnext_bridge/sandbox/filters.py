@@ -51,6 +51,11 @@ def from_json(text: str) -> Any:
         raise errors.JSONDecodeError(str(error)) from None
 
 
+def parsed(value: Any) -> Any:
+    """Lists and documents come as JSON in a form, and as they are in a JSON body."""
+    return from_json(value) if isinstance(value, str) else value
+
+
 def invalid_field(ctx: Context, fieldname: Any) -> NoReturn:
     errors.throw(ctx, f"Field not permitted in query: {fieldname}", errors.DataError)
 
