@@ -307,6 +307,12 @@ def _check_middleware() -> Iterator[CheckMessage]:
         )
 
 
+GUESSED = (
+    "Its host and port are a guess: where yours are others, the connect page tells it under 'For administrators', and "
+    "REDIRECT_URI settles it. "
+)
+
+
 def _check_redirect_uri(site: Site) -> Iterator[CheckMessage]:
     uri = redirect_uri(site)
     parts = urlsplit(site.redirect_uri)
@@ -324,7 +330,8 @@ def _check_redirect_uri(site: Site) -> Iterator[CheckMessage]:
         f"Redirect URI to register at {site.url}: {exact}",
         hint=(
             f"Put it into 'Redirect URIs' of the OAuth Client {site.client_id} there, to the letter, several separated "
-            "by blanks. Once it is, this line can go: SILENCED_SYSTEM_CHECKS = ['erpnext_bridge.I001']."
+            f"by blanks. {'' if site.redirect_uri else GUESSED}"
+            "Once it is, this line can go: SILENCED_SYSTEM_CHECKS = ['erpnext_bridge.I001']."
         ),
         id="erpnext_bridge.I001",
     )

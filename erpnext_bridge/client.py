@@ -458,7 +458,7 @@ class FrappeClient:
     def _method_request(self, http_method: str, path: str, params: Mapping[str, Any]) -> Request:
         given = {key: value for key, value in params.items() if value is not None}
         if http_method == "GET":
-            return Request("GET", path, as_query(given), credentials=self.credentials)
+            return Request("GET", path, as_query(given), credentials=self.credentials, asked=given)
         return Request(http_method, path, headers=JSON_BODY, body=encode(given), credentials=self.credentials)
 
     def _read_by_post(self, method: str, params: Mapping[str, Any]) -> Any:

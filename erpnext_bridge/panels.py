@@ -3,7 +3,7 @@ A panel for django-debug-toolbar: the requests that a page sent to ERPNext, whos
 
     DEBUG_TOOLBAR_PANELS = [..., "erpnext_bridge.panels.ERPNextPanel"]
 
-The toolbar is a tool of developers: the panel shows what lists were asked for, filters and their values too.
+The toolbar is a tool of developers: the panel shows what was asked, filters and their values too.
 """
 
 from __future__ import annotations

@@ -41,15 +41,18 @@ def _add_error(form: Any, name: str, message: str) -> None:
 
 def _row_of(message: str, formsets: Iterable[Any]) -> Any:
     """Return the form of the row that a message names by its number."""
-    named = _ROW.search(message)
-    if named is None:
-        return None
-    place = int(named[1])
+    place = row_number(message)
     for formset in formsets:
         kept = [each for each in _kept_forms(formset) if each.instance.pk or each.has_changed()]
         if 0 < place <= len(kept):
             return kept[place - 1]
     return None
+
+
+def row_number(message: str) -> int:
+    """Return the number of the row that a message names, counted from 1; 0 when it names none."""
+    named = _ROW.search(message)
+    return int(named[1]) if named else 0
 
 
 def _kept_forms(formset: Any) -> list[Any]:

@@ -7,7 +7,7 @@ their document, and ERPNext's refusals as DRF's answers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,6 +29,7 @@ from erpnext_bridge.errors import (
     ValidationRefused,
 )
 from erpnext_bridge.pages import page_for
+from erpnext_bridge.refusals import row_number
 from erpnext_bridge.values import column_of
 
 
@@ -60,7 +61,7 @@ class DocumentSerializer(serializers.ModelSerializer):  # type: ignore[misc]
         arranged = {name: self._rows(document, name, *rows) for name, rows in tables.items()}
         for name, value in values.items():
             setattr(document, name, value)
-        with self._refusals(), document.edit():
+        with self._refusals({name: len(rows) for name, rows in arranged.items()}), document.edit():
             document.save()
             for name, rows in arranged.items():
                 getattr(document, name).set(rows)
@@ -89,21 +90,41 @@ class DocumentSerializer(serializers.ModelSerializer):  # type: ignore[misc]
         return rows
 
     @contextmanager
-    def _refusals(self) -> Iterator[None]:
+    def _refusals(self, tables: Mapping[str, int]) -> Iterator[None]:
         try:
             yield
         except Conflict:
             raise
         except (ValidationRefused, DuplicateDocument) as refusal:
-            raise serializers.ValidationError(self._told(refusal)) from refusal
+            raise serializers.ValidationError(self._told(refusal, tables)) from refusal
 
-    def _told(self, refusal: Any) -> dict[str, list[str]]:
-        messages = list(refusal.messages) or [str(refusal)]
+    def _told(self, refusal: Any, tables: Mapping[str, int]) -> dict[str, Any]:
+        """Return the messages by field as DRF has them; those about a row stand at its place in the table that was sent."""
+        told: dict[str, Any] = {}
+        for message in refusal.messages or (str(refusal),):
+            place = row_number(message)
+            table = next((name for name, count in tables.items() if 0 < place <= count), None)
+            if table is None:
+                for name in self._named(refusal) or ["non_field_errors"]:
+                    told.setdefault(name, []).append(message)
+                continue
+            field = next(field for field in self.fields.values() if field.source == table)
+            at_rows = told.setdefault(field.field_name, [{} for _ in range(tables[table])])
+            for name in _labelled(message, field.child) or ["non_field_errors"]:
+                at_rows[place - 1].setdefault(name, []).append(message)
+        return told
+
+    def _named(self, refusal: Any) -> list[str]:
         columns = {field.name: column_of(field) for field in self.Meta.model._meta.concrete_fields}
-        named = [
+        return [
             name for name, field in self.fields.items() if columns.get(field.source, name) in refusal.fields
         ]
-        return dict.fromkeys(named or ["non_field_errors"], messages)
+
+
+def _labelled(message: str, row: Any) -> list[str]:
+    """Return the field with whose label a message ends: "Row #1: Value missing for: Item Code" (frappe/model/base_document.py)."""
+    told = message.lower()
+    return [name for name, field in row.fields.items() if told.endswith(f": {field.label}".lower())]
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:

@@ -32,7 +32,8 @@ request_sent = Signal()
 A request to ERPNext is over. Provides `method`, `path` (without its query string), `status` (None when no answer
 came), `seconds`, `received` (bytes of the answer, as they came), `error` (class of the error that ended it, or ""),
 `identity` (None while a user is connecting), and `arguments`: what a list was asked for (`fields`, `filters`,
-`order_by`…), as a mapping that is empty for every other request. It is sent in the thread and context of the request.
+`order_by`…) or what a method was called with by GET, as a mapping that is empty for every other request. It is sent
+in the thread and context of the request.
 """
 
 write_changed = Signal()
@@ -73,7 +74,7 @@ def log_disconnected(*, connection: Any, revoked: bool, **_: Any) -> None:
 
 @receiver(request_sent)
 def log_request_sent(*, status: int | None, seconds: float, identity: Any, **told: Any) -> None:
-    # The arguments of a list may quote what people wrote, so they stay out of the line.
+    # The arguments may quote what people wrote, so they stay out of the line.
     level = logging.DEBUG if status is not None and status < 500 else logging.WARNING
     if not requests_logger.isEnabledFor(level):
         return

@@ -69,13 +69,13 @@ def tend() -> None:
     refreshing.refresh_idle()
 
 
-def nudge(write: DocumentWrite) -> None:
-    """Ask a worker to deliver a write as soon as it is due; leave it to the sweep when that is later."""
+def nudge(write: DocumentWrite) -> bool:
+    """Ask a worker to deliver a write as soon as it is due, and return whether one was: else it is the sweep's."""
     if _broker.rests:
-        return
+        return False
     wait = (write.next_attempt_at - timezone.now()).total_seconds() if write.next_attempt_at else 0.0
     if wait > SWEEP_EVERY:
-        return
+        return False
     options: dict[str, Any] = {"countdown": wait} if wait > 0 else {}
     try:
         # The caller is often a person's request, which more attempts would hold up.
@@ -85,6 +85,8 @@ def nudge(write: DocumentWrite) -> None:
         logger.warning(
             "Write %s: no worker could be asked (%s); the sweep does it.", write.pk, type(error).__name__
         )
+        return False
+    return True
 
 
 SHORTEST_REST = timedelta(seconds=0.1)

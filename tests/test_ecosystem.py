@@ -194,6 +194,21 @@ def test_rest_writes_rows_with_their_document(erp, client, order):
     assert empty.status_code == 400
 
 
+def test_rest_puts_what_erpnext_refuses_of_a_row_at_that_row(erp, client, order):
+    first, second = ({"item_code": row["item_code"], "qty": 1, "rate": "1"} for row in order["items"])
+    data = {"customer": order["customer"], "company": order["company"], "delivery_date": "2026-02-01"}
+    data |= {"transaction_date": "2026-01-02", "items": [first, {**second, "item_code": None}]}
+    refused = send(client, "post", "/api/orders/", data)
+    assert refused.status_code == 400
+    assert refused.json().keys() == {"items"}
+    unharmed, row = refused.json()["items"]
+    assert (unharmed, row.keys()) == ({}, {"item_code", "non_field_errors"})
+    (message,) = row["item_code"]
+    assert "Row #2" in message
+    # What the serializer does not have is told at the row.
+    assert any("Item Name" in message for message in row["non_field_errors"])
+
+
 def test_rest_lists_documents_with_rows_in_few_requests(erp, client, order):
     erp.requests.clear()
     page = client.get("/api/orders/").json()

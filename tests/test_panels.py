@@ -6,6 +6,7 @@ import re
 
 import pytest
 from debug_toolbar.store import get_store
+from django.core.cache import cache
 
 from erpnext_bridge.sandbox import Sandbox
 
@@ -26,6 +27,7 @@ def toolbar(settings):
         settings.MIDDLEWARE = ["debug_toolbar.middleware.DebugToolbarMiddleware"]
         settings.DEBUG_TOOLBAR_PANELS = ["erpnext_bridge.panels.ERPNextPanel"]
         settings.DEBUG_TOOLBAR_CONFIG = {"RESULTS_CACHE_SIZE": 5}
+        cache.clear()
         yield sandbox
 
 
@@ -55,6 +57,14 @@ def test_the_panel_tells_the_requests_of_the_page(client, toolbar):
     # The line that asked is shown, and none of the package's own.
     assert "toolbar_urls.py" in listed["trace"]
     assert "send_robust" not in listed["trace"]
+
+
+@pytest.mark.django_db
+def test_questions_with_other_arguments_are_alike_and_not_the_same(client, toolbar):
+    _page, panel, stats = shown(client, "/rights/")
+    assert [dict(call["asked"])["perm_type"] for call in stats["calls"]] == ['"read"', '"write"', '"delete"']
+    assert [(call["duplicates"], call["similar"]) for call in stats["calls"]] == [(1, 3)] * 3
+    assert "sent more than once" not in panel
 
 
 @pytest.mark.django_db

@@ -184,6 +184,18 @@ class TestCommand:
         assert len(broker()) == 1
         assert capsys.readouterr().out == "1 due write handed to the workers.\n"
 
+    def test_the_command_tells_what_it_could_not_hand_over(self, bridge, broker, capsys, settings):
+        for _ in range(2):
+            queue_ticket()
+        DocumentWrite.objects.update(next_attempt_at=timezone.now() - timedelta(minutes=1))
+        tasks._broker.rest()
+        call_command("erpnext_sweep")
+        assert broker() == []
+        told = capsys.readouterr()
+        assert told.out == "0 due writes handed to the workers.\n"
+        assert "2 due writes left" in told.err
+        assert "--deliver" in told.err
+
     def test_the_command_delivers_itself_where_there_is_no_celery(self, site, capsys):
         for _ in range(2):
             queue_ticket()

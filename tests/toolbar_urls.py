@@ -8,6 +8,8 @@ from django.template import engines
 from django.urls import path
 
 from erpnext_bridge.errors import TransientError
+from erpnext_bridge.identity import Identity
+from erpnext_bridge.rights import can
 from tests.erp.models import Customer
 
 PAGE = "<html><body>{% for each in customers %}<p>{{ each }}</p>{% endfor %}</body></html>"
@@ -32,4 +34,15 @@ def busy(request):
     return HttpResponse(f"<html><body>{found}</body></html>")
 
 
-urlpatterns = [path("loop/", loop), path("nothing/", nothing), path("busy/", busy), *debug_toolbar_urls()]
+def rights(request):
+    may = [can(Identity.service(), action, "Customer") for action in ("read", "write", "delete")]
+    return HttpResponse(f"<html><body>{may}</body></html>")
+
+
+urlpatterns = [
+    path("loop/", loop),
+    path("nothing/", nothing),
+    path("busy/", busy),
+    path("rights/", rights),
+    *debug_toolbar_urls(),
+]

@@ -20,13 +20,22 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, deliver: bool, **options: Any) -> None:
         found = writes.sweep()
-        for write in found:
-            if deliver:
+        if deliver:
+            for write in found:
                 writes.perform(write.pk)
-            else:
-                tasks.nudge(write)
-        done = "delivered" if deliver else "handed to the workers"
-        self.stdout.write(f"{len(found)} due {'write' if len(found) == 1 else 'writes'} {done}.")
+            self.stdout.write(f"{_writes(len(found))} delivered.")
+        else:
+            handed = sum(tasks.nudge(write) for write in found)
+            self.stdout.write(f"{_writes(handed)} handed to the workers.")
+            if handed < len(found):
+                self.stderr.write(
+                    f"{_writes(len(found) - handed)} left: no worker could be asked. Look whether the broker runs, or "
+                    "deliver them here with --deliver."
+                )
         revoked, refreshed = revoking.sweep(), refreshing.refresh_idle()
         if revoked or refreshed:
             self.stdout.write(f"{revoked} pairs of tokens revoked, {refreshed} idle connections refreshed.")
+
+
+def _writes(count: int) -> str:
+    return f"{count} due {'write' if count == 1 else 'writes'}"
