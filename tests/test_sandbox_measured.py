@@ -92,6 +92,102 @@ def test_an_expanded_link_shows_what_the_user_may_see():
         assert "hidden" not in row["thing"]
 
 
+def test_a_link_is_expanded_where_the_fields_name_it(data):
+    if data.site.version < 16:
+        return
+    (row,) = data.get("Thing", filters={"title": "One"}, fields='["name", "zone"]', expand=["zone"])
+    assert row["zone"]["zone_name"] == "North"
+    (row,) = data.get("Thing", filters={"title": "One"}, fields='["*"]', expand=["zone"])
+    assert row["zone"]["zone_name"] == "North"
+    assert data.get("Thing", fields='["name"]', expand=["zone"], as_dict=0, order_by="name") == [
+        ["One"],
+        ["Two"],
+    ]
+    with pytest.raises(errors.AttributeError, match="'tuple' object"):
+        data.get("Thing", fields='["zone"]', expand=["zone"], as_dict=0)
+
+
+@pytest.mark.parametrize(
+    ("second", "names"),
+    [
+        # (3 and 5) between 0 and 3, and that compared with 1 or with a text
+        (["count", ">", 0], ["One", "Two"]),
+        (["ratio", "=", 1], []),
+        (["kind", "in", ["Red"]], []),
+        (["kind", "is", "set"], []),
+        (["title", "like", "T%"], []),
+    ],
+)
+def test_a_between_of_numbers_swallows_the_next_filter_in_15(second, names):
+    with Data(15, small_world(ZONE, THING)) as data:
+        data.post("Thing", title="One", kind="Red", count=3)
+        data.post("Thing", title="Two", kind="Blue", count=5)
+        with pytest.raises(errors.SQLProgrammingError, match="1064"):
+            data.get("Thing", filters=[["count", "between", [1, 9]]])
+        filters = [["count", "between", [1, 9]], second]
+        assert data.names("Thing", filters=filters, order_by="name") == names
+
+
+def test_a_field_behind_one_that_may_not_be_selected_is_shown_in_15():
+    with Data(15, small_world(doctype("Sheet", field("title"), permissions=[clerk_rule(select=1)]))) as data:
+        data.post("Sheet", title="One")
+        assert data.get("Sheet", user=BOB, fields=["docstatus"]) == []
+        assert data.get("Sheet", user=BOB, fields=["docstatus", "idx"]) == [{"idx": 0}]
+        assert data.get("Sheet", user=BOB, fields=["idx", "title", "docstatus"]) == [{"title": "One"}]
+        assert data.get("Sheet", user=BOB, fields=["docstatus", "idx"], as_dict=0) == [[None, None]]
+
+
+def test_a_report_is_sorted_as_its_doctype_says(data):
+    rows = data.call("frappe.desk.reportview.get", doctype="Thing", fields=json.dumps(["name"]))
+    assert rows["values"] == [["Two"], ["One"]]
+    assert data.call(
+        "frappe.desk.reportview.get", doctype="Thing", fields=json.dumps(["name"]), order_by="name"
+    )["values"] == [["One"], ["Two"]]
+
+
+def test_an_average_has_four_places_more(data):
+    data.post("Thing", title="Three", count=8, price=1)
+    average = ["avg(`tabThing`.`count`) as a"] if data.site.version < 16 else [{"AVG": "count", "as": "a"}]
+    assert data.get("Thing", fields=average) == [{"a": 5.3333}]
+    average = ["avg(price) as a"] if data.site.version < 16 else [{"AVG": "price", "as": "a"}]
+    assert data.get("Thing", fields=average) == [{"a": 0.3333333333333}]
+
+
+def test_an_order_by_what_two_results_are_called_is_ambiguous(data):
+    fields = ["title as x", "count as x"]
+    with pytest.raises(errors.SQLOperationalError, match="'x' in ORDER BY is ambiguous"):
+        data.get("Thing", fields=fields, order_by="x asc")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_date"), [("0", False), ("15", True), ("2 jan 2026", True), ("00", False)]
+)
+def test_one_number_is_a_day_of_this_month(text, is_date):
+    with Data(15, small_world(ZONE, THING)) as data:
+        filters = [["day", "<=", text]]
+        if is_date:
+            data.get("Thing", filters=filters)
+            return
+        with pytest.raises(errors.ValidationError, match="is not a valid date string"):
+            data.get("Thing", filters=filters)
+
+
+def test_no_list_is_the_empty_text_in_a_comparison(data):
+    data.post("Thing", title="Three", kind="")
+    assert data.call("frappe.client.get_count", doctype="Thing", filters=[["kind", "=", []]]) == 1
+    assert data.call("frappe.client.get_count", doctype="Thing", filters=[["kind", "!=", []]]) == 2
+    with pytest.raises(errors.SQLProgrammingError, match="1064"):
+        data.call("frappe.client.get_count", doctype="Thing", filters=[["kind", "=", ["Red"]]])
+
+
+def test_15_puts_the_main_table_before_functions_where_tables_are_joined():
+    with Data(15, small_world(ZONE, THING)) as data:
+        data.post("Thing", title="One")
+        with pytest.raises(errors.SQLOperationalError, match=r"1370.*'tabThing.max'"):
+            data.get("Thing", fields=["zone.zone_name", "max(title) as m"])
+        assert data.get("Thing", fields=["max(title) as m"]) == [{"m": "One"}]
+
+
 def test_comments_are_counted_where_asked_for(data):
     data.call("frappe.desk.form.utils.add_comment", **COMMENT)
     args = {"doctype": "Thing", "fields": json.dumps(["name", "_comments"]), "order_by": "name"}

@@ -115,9 +115,10 @@ def get_value(
     if isinstance(filters, str):
         filters = {"name": filters}
     fields = _names(fieldname)
-    as_dict = as_dict not in (0, False, "0", "false", None, "")
+    # Only get_list looks at what a text says; for all else any text is true.
+    as_dicts = as_dict not in (0, False, "0", "false", None, "")
     if meta_of(ctx, doctype).is_single:
-        return _single_values(ctx, doctype, fields, as_dict)
+        return _single_values(ctx, doctype, fields, bool(as_dict))
     found = listing.get_list(
         ctx,
         doctype,
@@ -126,7 +127,7 @@ def get_value(
         debug=debug,
         limit_page_length=1,
         parent=parent,
-        as_dict=as_dict,
+        as_dict=as_dicts,
     )
     if as_dict:
         return found[0] if found else {}

@@ -74,14 +74,22 @@ def _from_numbers(numbers: list[str], month: int | None, today: date) -> date | 
     rest = [int(number) for number in numbers if number is not year]
     if year is None and len(rest) + (month is not None) == 3:
         year = f"20{rest.pop():02}"
+    if len(numbers) == 1 and rest and month is None:
+        # One number is a day, or a year where no month has so many.
+        (day,) = rest
+        return _date(today.year, today.month, day) if day <= 31 else _date(2000 + day, today.month, today.day)
     if month is None and rest:
         # Month first, unless that cannot be one.
         month = rest.pop(1) if rest[0] > 12 and len(rest) > 1 else rest.pop(0)
     day = rest.pop(0) if rest else today.day
     if rest or not (numbers or month):
         return None
+    return _date(int(year or today.year), month or today.month, day)
+
+
+def _date(year: int, month: int, day: int) -> date | None:
     try:
-        return date(int(year or today.year), month or today.month, day)
+        return date(year, month, day)
     except ValueError:
         return None
 
@@ -124,6 +132,8 @@ def datetime_text(ctx: Context, value: Any) -> str:
     """frappe.db.format_datetime."""
     if not value:
         return FALLBACK_DATETIME
+    if isinstance(value, int | float | list | tuple | dict):
+        raise errors.AttributeError("'NoneType' object has no attribute 'strftime'")
     return get_datetime(ctx, value).strftime("%Y-%m-%d " + _TIME_FORMAT)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import dates, errors, mariadb
@@ -11,7 +12,7 @@ from .mariadb import Condition, Expr
 from .meta import OPTIONAL_FIELDS, DocField
 from .permissions import meta_of, only_select, permitted_fields, require
 from .query import Query
-from .sqltext import Parser, syntax_error, unknown_column
+from .sqltext import Parser, no_list, no_routine, syntax_error, unknown_column
 
 if TYPE_CHECKING:
     from .context import Context
@@ -23,6 +24,7 @@ COMPARISONS = (">", "<", ">=", "<=")
 _QUERY = re.compile(r"^(select|delete|update|drop|create)\s")
 _PREDICATE = re.compile(r"\s*[0-9a-zA-z]*\s*( from | group by | order by | where | join )")
 _SPECIAL = re.compile(r"^.*[,();@].*")
+_DISTINCT = re.compile(r"\s*distinct\b", re.IGNORECASE)
 _QUOTED = re.compile(r"[0-9a-zA-Z]+\s*'")
 _COMMA = re.compile(r"[0-9a-zA-Z]+\s*,")
 _ORDER_CHARACTERS = re.compile(r".*[^a-z0-9-_ ,`'\"\.\(\)].*")
@@ -127,17 +129,40 @@ class Filter:
                 return
 
 
-def condition(query: Query, raw: Any) -> Condition:
+@dataclass(frozen=True, slots=True)
+class OpenBetween:
+    """`column between low`, as Frappe writes it for what is no date: the other end is what comes after the next AND."""
+
+    column: Expr
+    low: Any
+    before: OpenBetween | None = None
+
+    def closed(self, high: Expr) -> Expr:
+        low = mariadb.compare(self.column, ">=", self.low)
+        left, right = mariadb.as_number(self.column), mariadb.as_number(high)
+        sql, params = f"({low.sql} AND {left.sql} <= {right.sql})", low.params + left.params + right.params
+        whole = Expr(sql, mariadb.INT, params)
+        return self.before.closed(whole) if self.before else whole
+
+    def around(self, high: Condition) -> Condition:
+        whole = self.closed(Expr(f"({high.sql})", mariadb.INT, high.params))
+        return Condition(whole.sql, whole.params)
+
+
+def condition(query: Query, raw: Any, before: OpenBetween | None = None) -> Condition | OpenBetween:
+    """A filter as a condition, which also ends what a `between` before it has left open."""
     ctx = query.ctx
     flt = Filter(ctx, query.doctype, raw)
     column = _column(query, flt)
     df = meta_of(ctx, flt.doctype).field(flt.fieldname)
     nullable = flt.fieldname not in NEVER_NULL
+    if flt.operator not in (*TREE_OPERATORS, "in", "not in"):
+        return _Comparison(ctx, flt, df, column, nullable, before).condition()
     if flt.operator in TREE_OPERATORS:
-        return _tree(ctx, flt, df, column, nullable)
-    if flt.operator in ("in", "not in"):
-        return _membership(flt, column, nullable)
-    return _Comparison(ctx, flt, df, column, nullable).condition()
+        found = _tree(ctx, flt, df, column, nullable)
+    else:
+        found = _membership(flt, column, nullable)
+    return before.around(found) if before else found
 
 
 def _column(query: Query, flt: Filter) -> Expr:
@@ -190,14 +215,22 @@ def _flt(value: Any) -> float:
 class _Comparison:
     """Operators with one value: which literal it becomes, and whether NULL counts as a fallback."""
 
-    def __init__(self, ctx: Context, flt: Filter, df: DocField | None, column: Expr, nullable: bool) -> None:
-        self.ctx, self.flt, self.df, self.column = ctx, flt, df, column
+    def __init__(
+        self,
+        ctx: Context,
+        flt: Filter,
+        df: DocField | None,
+        column: Expr,
+        nullable: bool,
+        before: OpenBetween | None,
+    ) -> None:
+        self.ctx, self.flt, self.df, self.column, self.before = ctx, flt, df, column, before
         self.fieldtype = df.fieldtype if df is not None else ""
         self.nullable = nullable and self.fieldtype not in COMPARED_BARE
         self.stamp = flt.fieldname in ("creation", "modified")
         self.dated = self.stamp or self.fieldtype in ("Date", "Datetime")
 
-    def condition(self) -> Condition:
+    def condition(self) -> Condition | OpenBetween:
         flt = self.flt
         if flt.operator in ("previous", "next", "timespan"):
             today = self.ctx.site.clock().date()
@@ -206,7 +239,7 @@ class _Comparison:
         if flt.operator in (">", ">=") and self.dated:
             self.nullable = False
         if flt.operator in COMPARISONS and self.stamp:
-            return mariadb.compare(self.column, flt.operator, _cstr(flt.value))
+            return self._compared(self.column, flt.operator, _cstr(flt.value))
         if flt.operator == "between":
             return self._between()
         if flt.operator == "is":
@@ -214,20 +247,33 @@ class _Comparison:
         value, fallback = self._literal()
         return self._compare(value, fallback)
 
-    def _between(self) -> Condition:
+    def _between(self) -> Condition | OpenBetween:
         if self.fieldtype == "Time":
             dates.time_text(self.ctx, self.flt.value)
         if not self.dated:
-            # Frappe writes `between 0.0` here, which no SQL parser takes.
-            raise syntax_error()
+            low, fallback = self._literal()
+            if isinstance(low, tuple):
+                # The days of a timespan, as Python shows them.
+                raise no_routine("datetime.date")
+            if isinstance(low, list | dict):
+                raise syntax_error()
+            column = mariadb.ifnull(self.column, fallback) if self.nullable else self.column
+            return OpenBetween(column, low, self.before)
         fieldtype = self.fieldtype if self.fieldtype == "Date" else "Datetime"
-        return mariadb.between(self.column, *dates.between(self.ctx, self.flt.value, fieldtype))
+        return self._whole(mariadb.between(self.column, *dates.between(self.ctx, self.flt.value, fieldtype)))
+
+    def _compared(self, left: Expr, operator: str, value: Any) -> Condition:
+        # `a between 0 and b = c` is `(a between 0 and b) = c`.
+        return mariadb.compare(self.before.closed(left) if self.before else left, operator, value)
+
+    def _whole(self, found: Condition) -> Condition:
+        return self.before.around(found) if self.before else found
 
     def _is(self) -> Condition:
         if self.flt.value == "set":
-            return mariadb.compare(self.column, "!=", "")
+            return self._compared(self.column, "!=", "")
         if self.flt.value == "not set":
-            return mariadb.compare(mariadb.ifnull(self.column, ""), "=", "")
+            return self._compared(mariadb.ifnull(self.column, ""), "=", "")
         if self.nullable:
             raise errors.UnboundLocalError(
                 "cannot access local variable 'fallback' where it is not associated with a value"
@@ -258,8 +304,9 @@ class _Comparison:
         left = self.column if bare else mariadb.ifnull(self.column, fallback)
         if flt.operator in ("like", "not like"):
             pattern = str(int(value)) if isinstance(value, bool) else str(value)
-            return mariadb.like(left, pattern, escape=False, negated=flt.operator == "not like")
-        return mariadb.compare(left, flt.operator, value)
+            negated = flt.operator == "not like"
+            return self._whole(mariadb.like(left, pattern, escape=False, negated=negated))
+        return self._compared(left, flt.operator, value)
 
 
 def check_read(ctx: Context, doctype: str, parent_doctype: str | None) -> None:
@@ -349,17 +396,23 @@ class Fields:
         ]
 
     def permit(self) -> None:
+        """Leave out what the user may not read (db_query.apply_fieldlevel_read_permissions).
+
+        Frappe shortens the list that it walks along, so whatever follows a field that goes is not looked at.
+        """
         permitted = permitted_fields(self.ctx, self.query.doctype, self.parent)
-        kept: list[str | None] = []
-        for text in self.texts:
+        texts, stars = self.texts, list[int]()
+        for place, text in enumerate(texts):
             verdict = self._permitted(text, permitted)
             if verdict == "*":
-                kept += permitted
-            elif verdict:
-                kept.append(text)
-            elif self.as_lists:
-                kept.append(None)
-        self.texts = kept
+                stars.append(place)
+            elif not verdict and self.as_lists:
+                texts[place] = None
+            elif not verdict:
+                texts.pop(place)
+        for shift, place in enumerate(stars):
+            place += shift * (len(permitted) - 1)
+            texts[place : place + 1] = permitted
 
     def _permitted(self, text: str | None, permitted: list[str]) -> bool | str:
         columns = columns_of(text)
@@ -386,17 +439,21 @@ class Fields:
     def select(self) -> None:
         for alias, (doctype, fieldname) in self.links.items():
             self.query.join_link(doctype, alias, fieldname)
-        for text in self.texts:
+        for place, text in enumerate(self.texts):
             if text is None:
                 self.query.select("NULL", None)
             else:
+                if place and _DISTINCT.match(text):
+                    raise syntax_error()
                 key, expr = self._expression(text)
                 self.query.select(key, expr)
-                self.query.scope.results[key] = expr
+                self.query.scope.name_result(key, expr)
 
     def _expression(self, text: str) -> tuple[str, Expr]:
         stripped = text.strip()
         lower = stripped.lower()
+        if len(self.query.scope.tables) > 1 and "." not in text and not _calls(lower):
+            self._refuse_prefixed(lower)
         if lower[0] in "`*\"'" or "(" in lower or "distinct" in lower:
             return self._parsed(stripped)
         if "as" in lower.split(" "):
@@ -406,6 +463,13 @@ class Fields:
                 raise errors.ValueError(f"{many} values to unpack (expected 3)")
             return parts[2].strip("`'\""), self._plain(parts[0])
         return stripped, self._plain(stripped)
+
+    def _refuse_prefixed(self, lower: str) -> None:
+        """Where tables are joined, Frappe puts the main one before what it takes for a column (set_field_tables)."""
+        if "(" in lower:
+            raise no_routine(f"{self.query.main}.{lower.split('(', 1)[0].rstrip()}")
+        if _DISTINCT.match(lower):
+            raise unknown_column(f"{self.query.main}.distinct", "SELECT")
 
     def _plain(self, name: str) -> Expr:
         expr = self.query.scope.column(self.query.main, name)
@@ -533,24 +597,39 @@ def _counted(query: Query, column: Expr, name: str, operator: Any, value: Any) -
 
 
 def _counted_by(query: Query, column: Expr, lower: str, value: Any) -> Condition:
+    if lower not in _COUNTED:
+        raise errors.KeyError(repr(lower))
     if value is None:
         return Condition(f"{column.sql} IS NULL", column.params)
     if lower in ("=", "!=", *COMPARISONS):
-        return mariadb.compare(column, lower, value)
+        return mariadb.compare(column, lower, no_list(value))
     if lower in ("in", "not in"):
         values = value.split(",") if isinstance(value, str) else value
+        if not isinstance(values, list):
+            raise errors.AttributeError(f"'{type(values).__name__}' object has no attribute 'nodes_'")
         return mariadb.member(column, values, lower == "not in")
     if lower in ("like", "not like"):
-        return mariadb.like(column, str(value), escape=True, negated=lower == "not like")
+        return mariadb.like(column, str(no_list(value)), escape=True, negated=lower == "not like")
     if lower == "is":
-        return Condition(
-            f"{column.sql} IS {'NOT ' if str(value).lower() == 'set' else ''}NULL", column.params
-        )
+        if not isinstance(value, str):
+            raise errors.AttributeError(f"'{type(value).__name__}' object has no attribute 'lower'")
+        return Condition(f"{column.sql} IS {'NOT ' if value.lower() == 'set' else ''}NULL", column.params)
     if lower == "between":
-        return mariadb.between(column, *value[:2])
-    if lower == "timespan":
-        found = dates.timespan(value, query.ctx.site.clock().date(), 15)
-        if found is None:
-            raise errors.TypeError("slice() argument after * must be an iterable, not NoneType")
-        return mariadb.between(column, *(day.isoformat() for day in found))
-    raise errors.KeyError(repr(lower))
+        return _counted_between(column, value)
+    found = dates.timespan(value, query.ctx.site.clock().date(), 15)
+    return _counted_between(column, None if found is None else [day.isoformat() for day in found])
+
+
+_COUNTED = frozenset(
+    {"=", "!=", *COMPARISONS, "in", "not in", "like", "not like", "is", "between", "timespan"}
+)
+
+
+def _counted_between(column: Expr, ends: Any) -> Condition:
+    """Both ends are taken out of `slice(*ends)`."""
+    if not isinstance(ends, str | list | dict):
+        raise errors.TypeError(f"slice() argument after * must be an iterable, not {type(ends).__name__}")
+    if len(ends) > 3:
+        raise errors.TypeError(f"slice expected at most 3 arguments, got {len(ends)}")
+    first, last = (None, *ends) if len(ends) == 1 else list(ends)[:2]
+    return mariadb.between(column, first, last)

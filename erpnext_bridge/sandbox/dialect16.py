@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from . import dates, errors, mariadb
 from .filters import TREE_OPERATORS, tree_nodes
@@ -23,7 +23,7 @@ from .permissions import (
     shared_names,
 )
 from .query import Query
-from .sqltext import AGGREGATES, FUNCTIONS, aggregate, arithmetic, syntax_error, unknown_column
+from .sqltext import AGGREGATES, FUNCTIONS, aggregate, arithmetic, no_list, syntax_error, unknown_column
 from .store import quoted
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ _SELECT = re.compile(
     r"^(?:(`[\w\s-]+`|\w+)\.)?(`\w+`|\w+)(?:\s+as\s+(?:`[\w\s-]+`|'[\w\s:-]+'|\w+))?$",
     re.ASCII | re.IGNORECASE,
 )
+_AS = re.compile(r"\s+as\s+", re.IGNORECASE)
 _PARSED = re.compile(r"^(?:(`?)(tab[\w\s-]+)\1\.)?(`?)(\w+)\3$")
 _BACKTICKED = re.compile(r"^`tab([\w\s-]+)`\.(`?)(\w+)\2$")
 _CHILD = re.compile(r'^[`"]?tab([\w\s]+)[`"]?\.([`"]?)(\w+)\2$')
@@ -410,6 +411,7 @@ class Engine:
         for item in items:
             if isinstance(item, str):
                 self._check_text(item.strip())
+                self._check_path(item.strip())
         return items
 
     def _check_text(self, text: str) -> None:
@@ -427,6 +429,11 @@ class Engine:
                 errors.PermissionError,
             )
 
+    def _check_path(self, text: str) -> None:
+        path = _AS.split(text)[0].strip()
+        if path != "*" and self.dotted(path) is None and not _PARSED.match(path):
+            self._throw(f"Could not parse field: {text}")
+
     def _select_item(self, item: Any) -> None:
         if isinstance(item, dict):
             self._select_dict(item)
@@ -443,15 +450,13 @@ class Engine:
             ):
                 self._add(name, self.query.column(name))
             return
-        parts = re.split(r"\s+as\s+", text, flags=re.IGNORECASE)
+        parts = _AS.split(text)
         path, alias = parts[0].strip(), parts[-1].strip().strip("`\"'") if len(parts) > 1 else None
         found = self.dotted(path)
         if found is not None:
             self._select_dotted(found, alias, permitted)
             return
-        match = _PARSED.match(path)
-        if match is None:
-            self._throw(f"Could not parse field: {path}")
+        match = cast("re.Match[str]", _PARSED.match(path))  # _check_path has seen to that
         doctype = match.group(2)[3:] if match.group(2) else self.doctype
         fieldname = match.group(4)
         if fieldname in OPTIONAL_FIELDS or fieldname in permitted:
@@ -480,7 +485,7 @@ class Engine:
         if named:
             self.aliases.add(named)
         self.query.select(key, expr)
-        self.query.scope.results[key] = expr
+        self.query.scope.name_result(key, expr)
 
     def _select_dict(self, item: dict[str, Any]) -> None:
         keys = [key for key in item if key.lower() != "as"]
@@ -617,7 +622,7 @@ class Engine:
         if name.isdigit():
             raise unknown_column(name, clause)
         if name in self.aliases:
-            return self.query.scope.results[name]
+            return self.query.scope.result(name, clause)
         if "`" in name:
             match = _BACKTICKED.match(name.strip())
             if match is None:
@@ -803,9 +808,7 @@ class _Simple:
     # -- operations --------------------------------------------------------------------------------------
 
     def compare(self, expr: Expr, operator: str) -> Condition:
-        if isinstance(self.value, list):
-            raise syntax_error()
-        return mariadb.compare(expr, COMPARISONS[operator], self.value)
+        return mariadb.compare(expr, COMPARISONS[operator], no_list(self.value))
 
     def member(self, expr: Expr, operator: str) -> Condition:
         values = self.value.split(",") if isinstance(self.value, str) else self.value
@@ -816,9 +819,8 @@ class _Simple:
         return mariadb.member(expr, values, operator == "not in")
 
     def like(self, expr: Expr, operator: str) -> Condition:
-        if isinstance(self.value, list):
-            raise syntax_error()
-        return mariadb.like(expr, str(self.value), escape=True, negated=operator == "not like")
+        pattern = str(no_list(self.value))
+        return mariadb.like(expr, pattern, escape=True, negated=operator == "not like")
 
     def between(self, expr: Expr, operator: str) -> Condition:
         if not isinstance(self.value, list):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from erpnext_bridge import collation
 
 from . import dialect15, errors
+from .dialect15 import OpenBetween
 from .dialect16 import Engine
 from .filters import from_json, validate_fields, validate_filters
 from .mariadb import INT, Condition, Expr
@@ -92,6 +93,9 @@ def get_list(
     )
     rows = execute(ctx, args)
     if expand and ctx.version >= 16:
+        if fields and fields[0] != "*":
+            # In a list of names, or in the text of one, where a part of another name will do.
+            expand = [name for name in expand if name in fields]
         _expand_lists(ctx, meta_of(ctx, doctype), rows, expand)
     return rows
 
@@ -102,6 +106,8 @@ def _expand_lists(ctx: Context, meta: DocType, rows: list[Any], expand: Any) -> 
     The options of a Dynamic Link are taken for a DocType, which they never are.
     """
     links = {df.fieldname: df.options for df in meta.fields if df.fieldtype in ("Link", "Dynamic Link")}
+    if any(name in links for name in expand) and any(isinstance(row, list) for row in rows):
+        raise errors.AttributeError("'tuple' object has no attribute 'get'")
     wanted: dict[str, set[Any]] = {}
     for name in expand:
         if name in links:
@@ -208,16 +214,21 @@ def check_table(ctx: Context, doctype: Any) -> None:
 def build15(ctx: Context, args: dict[str, Any]) -> Query | None:
     doctype, parent = args["doctype"], args.get("parent_doctype")
     meta = meta_of(ctx, doctype)
-    dialect15.check_read(ctx, doctype, parent)
+    dialect15.check_read(ctx, doctype, parent or doctype)
     query = Query(ctx, doctype)
     texts = args.get("fields") or [f"`tab{doctype}`.`{args.get('pluck') or 'name'}`"]
     fields = dialect15.Fields(query, texts, parent, bool(args.get("as_list")))
     fields.sanitize()
     fields.join_tables()
     fields.drop_optional()
-    _conditions15(query, args)
+    open_between, place = _conditions15(query, args)
     if not meta.is_child:
         _rows15(query, meta)
+    if open_between:
+        with query.clause("WHERE"):
+            if place == len(query.where):
+                raise syntax_error()
+            query.where[place] = open_between.around(query.where[place])
     fields.permit()
     with query.clause("SELECT"):
         fields.select()
@@ -230,17 +241,26 @@ def build15(ctx: Context, args: dict[str, Any]) -> Query | None:
     return query
 
 
-def _conditions15(query: Query, args: dict[str, Any]) -> None:
+def _conditions15(query: Query, args: dict[str, Any]) -> tuple[OpenBetween | None, int]:
+    """Add what the filters ask for; return a `between` that they left open, and where the condition is that ends it."""
+    last: Condition | OpenBetween | None = None
     for raw in dialect15.as_list(query.doctype, args.get("filters") or []):
         with query.clause("WHERE"):
-            query.where.append(dialect15.condition(query, raw))
+            last = dialect15.condition(query, raw, last if isinstance(last, OpenBetween) else None)
+            if isinstance(last, Condition):
+                query.where.append(last)
+    place = len(query.where)
     found: list[Condition] = []
     for raw in dialect15.as_list(query.doctype, args.get("or_filters") or []):
         with query.clause("WHERE"):
-            found.append(dialect15.condition(query, raw))
+            either = dialect15.condition(query, raw)
+            if isinstance(either, OpenBetween):
+                raise syntax_error()
+            found.append(either)
     if found:
         sql = " OR ".join(condition.sql for condition in found)
         query.where.append(Condition(f"({sql})", tuple(param for one in found for param in one.params)))
+    return (last if isinstance(last, OpenBetween) else None), place
 
 
 def _rows15(query: Query, meta: DocType) -> None:
@@ -385,9 +405,12 @@ def report_args(ctx: Context, form: dict[str, Any]) -> dict[str, Any]:
     """The form as reportview reads it."""
     args = {key: value for key, value in form.items() if key not in DROPPED}
     if "doctype" not in args:
+        if ctx.version < 16:
+            raise errors.TypeError("execute() missing 1 required positional argument: 'doctype'")
         args["doctype"] = None
     args["save_user_settings"] = True
     args["strict"] = None
+    args.setdefault("order_by", KEEP_DEFAULT)
     for key in ("start", "page_length"):
         if ctx.version >= 16 and isinstance(args.get(key), str):
             args[key] = cint(args[key])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -309,8 +309,8 @@ def _null_safe(function: Any) -> Any:
     return lambda value: None if value is None else function(value)
 
 
-def _date_number(text: str) -> int:
-    return int(re.sub(r"[- :]|\..*", "", text))
+def _date_number(text: str) -> float:
+    return float(re.sub(r"[- :]", "", text))
 
 
 def _time_number(value: int) -> float:
@@ -359,3 +359,29 @@ class DecimalSum:
 
     def finalize(self) -> float | None:
         return None if self.total is None else float(self.total)
+
+
+class DecimalAverage(DecimalSum):
+    """AVG of decimals, which has four places more than they have (div_precision_increment)."""
+
+    places = 13
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def step(self, value: float | None) -> None:
+        super().step(value)
+        self.count += value is not None
+
+    def finalize(self) -> float | None:
+        if self.total is None:
+            return None
+        return float((self.total / self.count).quantize(Decimal(1).scaleb(-self.places), ROUND_HALF_UP))
+
+
+class IntegerAverage(DecimalAverage):
+    places = 4
+
+
+AGGREGATES = {"sum": DecimalSum, "avg_decimal": DecimalAverage, "avg_integer": IntegerAverage}

@@ -199,7 +199,7 @@ class Query:
         return int(self.ctx.store.execute(f"SELECT count(*) FROM ({sql})", params)[0][0])
 
 
-_AGGREGATE = re.compile(r"\b(?:count|sum|avg|min|max|group_concat)\(")
+_AGGREGATE = re.compile(r"\b(?:count|sum|avg|avg_decimal|avg_integer|min|max|group_concat)\(")
 _CONVERTED = frozenset({mariadb.DATETIME, mariadb.TIME, mariadb.DECIMAL})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import errors, mariadb
 from .mariadb import DATE, DATETIME, DECIMAL, INT, TEXT, Expr
@@ -31,6 +31,21 @@ def syntax_error() -> errors.SandboxError:
     return errors.SQLProgrammingError('(1064, "<SQL syntax error>")')
 
 
+def no_list(value: Any) -> Any:
+    """The literal of a comparison: a list stays in its brackets, where SQL takes the empty text and no other."""
+    if not isinstance(value, list):
+        return value
+    if value != [""]:
+        raise syntax_error()
+    return ""
+
+
+def no_routine(name: str) -> errors.SandboxError:
+    """What is called through a dot is a stored routine to MariaDB, in a database that the site's user may not enter."""
+    denied = f"execute command denied to user '<database>'@'%' for routine '{name}'"
+    return errors.SQLOperationalError(f'(1370, "{denied}")')
+
+
 def unknown_column(name: str, clause: str) -> errors.SandboxError:
     return errors.SQLOperationalError(f"(1054, \"Unknown column '{name}' in '{clause}'\")")
 
@@ -47,6 +62,13 @@ class Scope:
     tables: dict[str, str] = field(default_factory=dict)
     """Alias, such as `tabCustomer`, -> DocType."""
     results: dict[str, Expr] = field(default_factory=dict)
+    doubled: set[str] = field(default_factory=set)
+    """Names that several different results have."""
+
+    def name_result(self, name: str, expr: Expr) -> None:
+        if self.results.setdefault(name, expr) != expr:
+            self.doubled.add(name)
+        self.results[name] = expr
 
     def column(self, alias: str, name: str) -> Expr | None:
         doctype = self.tables.get(alias)
@@ -65,11 +87,16 @@ class Scope:
         lower = name.lower()
         return lower if lower in kinds else None
 
+    def result(self, name: str, clause: str) -> Expr:
+        if name in self.doubled:
+            raise ambiguous_column(name, clause)
+        return self.results[name]
+
     def resolve(self, name: str, clause: str) -> Expr:
         """A bare name: a column of exactly one table, or a result's name where those count."""
         found = [expr for alias in self.tables if (expr := self.column(alias, name)) is not None]
         if clause == "ORDER BY" and name in self.results:
-            return self.results[name]
+            return self.result(name, clause)
         if len(found) > 1:
             raise ambiguous_column(name, clause)
         if found:
@@ -320,12 +347,16 @@ FUNCTIONS: dict[str, Callable[[list[Expr]], Expr]] = {
 }
 
 
+_AVERAGES = {INT: "avg_integer", DECIMAL: "avg_decimal"}
+
+
 def aggregate(name: str, argument: Expr, distinct: bool = False) -> Expr:
     """COUNT gives an integer, MIN and MAX the argument's type, SUM and AVG a decimal; sums of text add numbers."""
     word = "DISTINCT " if distinct else ""
     if name in ("sum", "avg"):
         number = mariadb.as_number(argument)
-        return Expr(f"{name}({word}{number.sql})", DECIMAL, number.params)
+        function = _AVERAGES.get(argument.kind, name) if name == "avg" else name
+        return Expr(f"{function}({word}{number.sql})", DECIMAL, number.params)
     if name in ("min", "max"):
         return Expr(f"{name}({argument.sql})", argument.kind, argument.params)
     if name == "group_concat":

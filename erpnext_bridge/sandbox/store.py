@@ -48,7 +48,8 @@ class Store:
         self.connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         self.connection.execute("PRAGMA foreign_keys=OFF")
         self.connection.create_collation(mariadb.COLLATION, collation.compare)
-        self.connection.create_aggregate("sum", 1, mariadb.DecimalSum)  # type: ignore[arg-type]
+        for name, kind in mariadb.AGGREGATES.items():
+            self.connection.create_aggregate(name, 1, kind)  # type: ignore[arg-type]
         for name, (count, function) in mariadb.FUNCTIONS.items():
             self.connection.create_function(name, count, function, deterministic=True)
         self.doctypes = {doctype.name: doctype for doctype in doctypes}
