@@ -283,6 +283,52 @@ def test_a_node_with_children_stays_a_group(data):
     assert data.get("Zone", "World")["is_group"] == 1
 
 
+def nodes(data):
+    fields = ["name", "lft", "rgt", "parent_zone", "old_parent"]
+    return data.get("Zone", fields=fields, filters=[["name", "!=", "World"]], order_by="lft", as_dict=0)
+
+
+@pytest.fixture(params=[15, 16], ids=["v15", "v16"])
+def tree(request):
+    with Data(request.param, small_world({**ZONE, "allow_rename": 1})) as data:
+        for name, parent in (("World", ""), ("North", "World"), ("South", "World")):
+            data.post("Zone", zone_name=name, parent_zone=parent, is_group=1)
+        for name, parent in (("A", "North"), ("B", "North"), ("C", "South")):
+            data.post("Zone", zone_name=name, parent_zone=parent)
+        yield data
+
+
+def test_nodes_of_a_merged_group_move_to_the_other_one(tree):
+    tree.call("frappe.client.rename_doc", doctype="Zone", old_name="North", new_name="South", merge=1)
+    assert nodes(tree) == [
+        ["South", 2, 9, "World", "World"],
+        ["A", 3, 4, "South", "South"],
+        ["B", 5, 6, "South", "South"],
+        ["C", 7, 8, "South", "South"],
+    ]
+    with pytest.raises(errors.NestedSetInvalidMergeError, match="Group-to-Group or Leaf Node-to-Leaf Node"):
+        tree.call("frappe.client.rename_doc", doctype="Zone", old_name="A", new_name="South", merge=1)
+
+
+def test_the_children_of_a_renamed_node_know_its_new_name(tree):
+    tree.call("frappe.client.rename_doc", doctype="Zone", old_name="North", new_name="Arctic")
+    assert [row[3:] for row in nodes(tree) if row[0] in ("A", "B")] == [["Arctic", "Arctic"]] * 2
+
+
+def test_a_merge_needs_the_right_to_delete():
+    title = field("title")
+    rules = {"permissions": [clerk_rule(read=1, write=1)], "autoname": "field:title", "allow_rename": 1}
+    with Data(15, small_world(doctype("Sheet", title, **rules))) as data:
+        for name in ("One", "Two"):
+            data.post("Sheet", title=name)
+        names = {"doctype": "Sheet", "old_name": "One", "new_name": "Two"}
+        with pytest.raises(errors.PermissionError):
+            data.call_as(BOB, "frappe.client.rename_doc", **names, merge=1)
+        assert data.names("Sheet", order_by="name") == ["One", "Two"]
+        data.call("frappe.client.rename_doc", **names, merge=1)
+        assert data.names("Sheet") == ["Two"]
+
+
 def test_a_rename_needs_a_name_and_a_doctype(data):
     for params in (
         {"doctype": "Thing", "old_name": "One", "new_name": ""},
@@ -471,3 +517,49 @@ def test_who_could_be_disabled_is_told_so_after_what_stands_in_the_way(version):
         assert "Cannot delete or cancel because Shop" in reason
         assert sale in reason
         assert advice == "You can disable this Shop instead of deleting it."
+
+
+# Rows and rights
+
+
+ROW = doctype("Row", field("item"), field("price", "Int", permlevel=1, default="7"), istable=1)
+SHEET = doctype(
+    "Sheet",
+    field("title", reqd=1),
+    field("thing", "Link", options="Sheet"),
+    field("rows", "Table", options="Row"),
+    permissions=[clerk_rule(read=1, write=1)],
+)
+
+
+@pytest.mark.parametrize("version", [15, 16])
+def test_a_new_row_belongs_to_who_added_it_and_has_no_value_above_their_level(version):
+    with Data(version, small_world(ROW, SHEET)) as data:
+        sheet = data.post("Sheet", title="One", rows=[{"item": "a", "price": 3}])
+        (old,) = sheet["rows"]
+        data.put("Sheet", sheet["name"], user=BOB, rows=[{**old, "price": 4}, {"item": "b", "price": 5}])
+        rows = data.get("Sheet", sheet["name"])["rows"]
+        assert [(row["owner"], row["item"], row["price"]) for row in rows] == [
+            ("Administrator", "a", 3),
+            (BOB, "b", 7),
+        ]
+
+
+def test_16_asks_first_whether_the_user_may_create():
+    for version, error in ((15, errors.LinkValidationError), (16, errors.PermissionError)):
+        with Data(version, small_world(ROW, SHEET)) as data, pytest.raises(error):
+            data.post("Sheet", user=BOB, title="One", thing="nothing")
+
+
+def test_16_takes_no_number_with_a_fraction_for_a_link():
+    with Data(16, small_world(ROW, SHEET)) as data, pytest.raises(errors.AssertionError, match="field thing"):
+        data.post("Sheet", title="One", thing=1.5)
+
+
+@pytest.mark.parametrize("version", [15, 16])
+def test_an_empty_list_is_no_value(version):
+    with Data(version, small_world(ROW, SHEET)) as data:
+        with pytest.raises(errors.MandatoryError, match="title"):
+            data.post("Sheet", title=[])
+        with pytest.raises(errors.ValidationError, match="cannot be a list"):
+            data.post("Sheet", title=["a"])

@@ -60,6 +60,8 @@ def _links_of(ctx: Context, doc: Document, submittable: bool, broken: Broken) ->
 def _check_link(
     ctx: Context, doc: Document, df: DocField, value: Any, submittable: bool, broken: Broken
 ) -> None:
+    if ctx.version >= 16 and not isinstance(value, str | int):
+        raise errors.AssertionError(f"Unexpected value for field {df.fieldname}: {value}")
     doctype = _target(ctx, doc, df)
     if df.fieldtype == "Link" and ctx.store.meta(doctype) is None:
         # A DocType of Frappe's own that no sandbox has.
@@ -134,6 +136,8 @@ def _missing(ctx: Context, doc: Document) -> list[tuple[str, str]]:
 
 
 def _has_content(df: DocField, value: Any) -> bool:
+    if value == []:
+        return False
     text = cstr(value)
     if strip_html(text).strip():
         return True

@@ -299,9 +299,13 @@ def insert(ctx: Context, doc: Document) -> Document:
     _set_defaults(ctx, doc)
     _stamp(ctx, doc)
     _spread_docstatus(doc)
+    # 16 asks first whether the user may.
+    if ctx.version >= 16:
+        _require(ctx, doc, "create")
     check_latest(ctx, doc)
     checks.check_links(ctx, doc)
-    _require(ctx, doc, "create")
+    if ctx.version < 16:
+        _require(ctx, doc, "create")
     controllers.run(ctx, doc, "before_insert")
     _name(ctx, doc)
     _set_parents(doc)
@@ -332,7 +336,7 @@ def _set_defaults(ctx: Context, doc: Document) -> None:
     for rows in doc.tables.values():
         for row in rows:
             if row.is_new:
-                _fill(row, new_values(ctx, row.meta))
+                _fill(row, {**new_values(ctx, row.meta), "owner": ctx.user})
                 row.unsaved = True
 
 
@@ -563,8 +567,7 @@ def _reset_levels(ctx: Context, doc: Document) -> None:
         return
     stored = {str(row.name): row.values for row in doc.before.child_rows()}
     for row in doc.child_rows():
-        if str(row.name) in stored:
-            _reset(row, reach, stored[str(row.name)])
+        _reset(row, reach, stored.get(str(row.name)) or new_values(ctx, row.meta))
 
 
 def _reset(doc: Document, reach: set[int], source: Mapping[str, Any]) -> None:

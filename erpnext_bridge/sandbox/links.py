@@ -9,12 +9,14 @@ if TYPE_CHECKING:
     from .context import Context
 
 DESK = {15: "app", 16: "desk"}
+_UNQUOTED = "~@#$&()*!+=:;,.?/'"
+"""utils.quoted leaves these as they are."""
 
 
 def to_form(ctx: Context, doctype: str, name: str) -> str:
     """utils.get_link_to_form."""
     slug = doctype.lower().replace(" ", "-")
-    url = f"{ctx.site.base_url}/{DESK[ctx.version]}/{slug}/{quote(str(name))}"
+    url = f"{ctx.site.base_url}/{DESK[ctx.version]}/{slug}/{quote(str(name), safe=_UNQUOTED)}"
     return f'<a href="{url}">{name}</a>'
 
 

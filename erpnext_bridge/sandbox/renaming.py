@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import deleting, errors, permissions
+from . import deleting, errors, permissions, trees
 from .documents import load
 from .store import quoted, table
 
@@ -21,12 +21,16 @@ def rename(ctx: Context, doctype: str, old: str, new: str, merge: Any = False) -
     merging = bool(merge) and str(merge).lower() not in ("0", "false")
     doc = load(ctx, doctype, old)
     old, new = str(doc.name) if ctx.store.exists(doctype, old) else old, str(new).strip()
+    if merging and doc.meta.is_tree:
+        trees.check_merge(ctx, doc, new)
     _validate(ctx, doc, old, new, merging)
     if not merging:
         _rename_rows(ctx, doc, old, new)
     _follow(ctx, doctype, old, new)
+    if doc.meta.is_tree:
+        trees.follow_rename(ctx, doc.meta, new, merging)
     if merging:
-        deleting.remove(ctx, doc)
+        deleting.delete(ctx, doctype, old)
     message = f"Document renamed from <strong>{old}</strong> to <strong>{new}</strong>"
     errors.msgprint(ctx, message, indicator="green", alert=True)
     return new
@@ -45,6 +49,8 @@ def _validate(ctx: Context, doc: Document, old: str, new: str, merging: bool) ->
         errors.throw(ctx, f"Another {doctype} with name {new} exists, select another name")
     if not (ctx.user == permissions.ADMINISTRATOR or _may_write(ctx, doc)):
         errors.throw(ctx, f"You need write permission on {doctype} {old} to rename")
+    if merging and not (ctx.user == permissions.ADMINISTRATOR or _may_write(ctx, load(ctx, doctype, new))):
+        errors.throw(ctx, f"You need write permission on {doctype} {new} to merge")
     if not doc.meta.allow_rename:
         errors.throw(ctx, f"{doctype} not allowed to be renamed")
 

@@ -10,6 +10,7 @@ from .store import quoted, table
 if TYPE_CHECKING:
     from .context import Context
     from .documents import Document
+    from .meta import DocType
 
 
 def place(ctx: Context, doc: Document) -> None:
@@ -102,3 +103,32 @@ def remove(ctx: Context, doc: Document) -> None:
     right = int(doc.get("rgt") or 0)
     for bound in ("lft", "rgt"):
         ctx.store.write(f"UPDATE {table(doc.doctype)} SET {bound} = {bound} - 2 WHERE {bound} > ?", (right,))
+
+
+def check_merge(ctx: Context, doc: Document, new: str) -> None:
+    """A group is merged into a group, a leaf into a leaf (NestedSet.before_rename)."""
+    target = ctx.store.get(doc.doctype, new)
+    if target is None or doc.get("is_group") != target["is_group"]:
+        message = "Merging is only possible between Group-to-Group or Leaf Node-to-Leaf Node"
+        errors.throw(ctx, message, errors.NestedSetInvalidMergeError)
+
+
+def follow_rename(ctx: Context, meta: DocType, new: str, merging: bool) -> None:
+    """The children know their parent's new name; after a merge all bounds are set anew (NestedSet.after_rename)."""
+    parent = quoted(meta.parent_field)
+    if "old_parent" in ctx.store.kinds(meta.name):
+        ctx.store.write(f"UPDATE {table(meta.name)} SET old_parent = ? WHERE {parent} = ?", (new, new))
+    if merging:
+        _rebuild(ctx, meta, "", 1)
+
+
+def _rebuild(ctx: Context, meta: DocType, parent: str, left: int) -> int:
+    """Set the bounds of the nodes below a parent, and return the number after them."""
+    sql = (
+        f"SELECT name FROM {table(meta.name)} WHERE ifnull({quoted(meta.parent_field)}, '') = ? ORDER BY name"
+    )
+    for (name,) in ctx.store.execute(sql, (parent,)):
+        right = _rebuild(ctx, meta, name, left + 1)
+        ctx.store.update(meta.name, name, {"lft": left, "rgt": right})
+        left = right + 1
+    return left
