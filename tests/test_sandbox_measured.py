@@ -563,3 +563,25 @@ def test_an_empty_list_is_no_value(version):
             data.post("Sheet", title=[])
         with pytest.raises(errors.ValidationError, match="cannot be a list"):
             data.post("Sheet", title=["a"])
+
+
+@pytest.mark.parametrize(
+    ("fieldname", "value", "kept"),
+    [
+        ("day", "240115", "2024-01-15"),
+        ("day", "71-1-5", "1971-01-05"),
+        ("day", "0", None),
+        ("day", "2024-01-15 25:00:00", None),
+        ("moment", "24-1-5", "2024-01-05 00:00:00"),
+        ("moment", "0", None),
+        ("clock", "2024-01-15 10:00:00", "10:00:00"),
+        ("clock", "2024-01-15 25:00:00", None),
+        ("clock", "2024-01-15 10:00:00Z", None),
+    ],
+)
+def test_dates_and_times_are_stored_as_mariadb_reads_them(data, fieldname, value, kept):
+    if kept is None:
+        with pytest.raises(errors.SQLOperationalError, match="1292"):
+            stored(data, **{fieldname: value})
+        return
+    assert stored(data, **{fieldname: value})[fieldname] == kept

@@ -35,7 +35,9 @@ KINDS = {
 
 _ZERO_DATE = "0000-00-00"
 _NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
-_DATE = re.compile(r"\s*(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?:[ T]+(.+?))?\s*$|\s*(\d{4})(\d\d)(\d\d)\s*$")
+_DATE = re.compile(
+    r"\s*(\d{4}|\d\d)[-/.](\d{1,2})[-/.](\d{1,2})(?:[ T]+(.+?))?\s*$|\s*(\d{4}|\d\d)(\d\d)(\d\d)\s*$"
+)
 _DATE_BEFORE = re.compile(r"\s*(\d{4})-(\d{1,2})-(\d{1,2})(?=\D)()()()()")
 _CLOCK = re.compile(r"(\d{1,2})(?::(\d{1,2}))?(?::(\d{1,2})(?:\.(\d{0,6})\d*)?)?\s*(.*)$")
 _TIME = re.compile(r"\s*(-?)(\d+):(\d{1,2})(?::(\d{1,2})(?:\.(\d{1,6})\d*)?)?")
@@ -86,13 +88,20 @@ def moment(text: str, *, lenient: bool = False) -> tuple[str, str]:
         )
     )
     try:
-        day_text = date(int(year), int(month), int(day)).isoformat()
+        day_text = date(_year(year), int(month), int(day)).isoformat()
     except ValueError:
         return DATE, _ZERO_DATE
     clock = match.group(4)
     if not clock:
         return DATE, day_text
     return DATETIME, f"{day_text} {_clock(clock)}"
+
+
+def _year(text: str) -> int:
+    """Two digits are a year of this century, from 70 on one of the last."""
+    if len(text) > 2:
+        return int(text)
+    return int(text) + (2000 if int(text) < 70 else 1900)
 
 
 def _clock(text: str) -> str:
@@ -131,7 +140,11 @@ def is_time(text: str) -> bool:
     if clock := _TIME.match(text):
         return all(int(part) < 60 for part in re.findall(r":(\d+)", clock[0]))
     if (stamp := _DATE.match(text)) and stamp.group(4):
-        return True
+        match = _CLOCK.match(stamp.group(4))
+        if match is None or match[5]:
+            return False
+        hours, minutes, seconds = (int(part or 0) for part in match.group(1, 2, 3))
+        return hours < 24 and minutes < 60 and seconds < 60
     match = _TIME_DIGITS.fullmatch(text)
     if match is None:
         return False

@@ -369,13 +369,13 @@ ZERO_DATE = {DATE: "0000-00-00", DATETIME: "0000-00-00 00:00:00"}
 
 def _is_zero(value: Any) -> bool:
     """What MariaDB stores as the zero date, unless it is strict about it."""
-    return value is not True and str(value) in ("0", "False", *ZERO_DATE.values())
+    return value is not True and value != "0" and str(value) in ("0", "False", *ZERO_DATE.values())
 
 
 def _encode_date(meta: DocType, column: str, value: Any) -> str:
     value = int(value) if isinstance(value, bool) else value
     _, text = mariadb.moment(str(value))
-    if text.startswith("0000") or _has_zone(str(value)):
+    if text.startswith("0000") or _has_zone(str(value)) or not _is_clock(str(value)):
         raise _incorrect(meta, column, "date", value)
     return text[:10]
 
