@@ -5,7 +5,7 @@ PYTHON := $(VENV)/bin/python
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format smoke contract differential paging faults walk refreshes bench coverage docs services clean
+.PHONY: help demo test lint format smoke contract differential fidelity paging faults walk refreshes bench coverage docs services clean
 
 help:
 	@echo "make demo       a site to click through, on http://localhost:8000/ (PORT=… for another port)"
@@ -17,6 +17,7 @@ help:
 	@echo "make walk       random lives of writes with workers killed at any statement: N=300 STEPS=50"
 	@echo "make refreshes  hundreds of processes and kill -9 around one expired token, on each database"
 	@echo "make differential  random querysets, here and in Django's database: N=… SEED=…, ERPNEXT_URL=… for a real site"
+	@echo "make fidelity   random questions, to a real site and to a sandbox of the same: N=… SEED=…, with ERPNEXT_URL=…"
 	@echo "make paging     long lists while others write: SECONDS=…, ERPNEXT_URL=… for a real site"
 	@echo "make bench      how fast it is, next to plain requests: ONLY=… for some, ERPNEXT_URL=… for a real site"
 	@echo "make coverage   which lines and branches no test runs"
@@ -85,6 +86,9 @@ refreshes: $(VENV)/.ready
 
 differential: $(VENV)/.ready
 	@$(PYTHON) -m tests.differential $(or $(N),1000) $(SEED)
+
+fidelity: $(VENV)/.ready
+	@$(PYTHON) -m tests.fidelity $(or $(N),1000) $(SEED)
 
 paging: $(VENV)/.ready
 	@$(PYTHON) -m tests.paging $(SECONDS)

@@ -128,6 +128,31 @@ def test_a_between_of_numbers_swallows_the_next_filter_in_15(second, names):
         assert data.names("Thing", filters=filters, order_by="name") == names
 
 
+def test_a_timespan_of_a_name_is_the_days_as_python_shows_them_in_15():
+    with Data(15, small_world(ZONE, THING)) as data:
+        span = ["name", "timespan", "today"]
+        with pytest.raises(errors.SQLProgrammingError, match="1064"):
+            data.get("Thing", filters=[span])
+        with pytest.raises(errors.SQLOperationalError, match=r"1370.*'datetime.date'"):
+            data.get("Thing", filters=[span, ["title", "=", "One"]])
+
+
+@pytest.mark.parametrize(
+    ("ends", "names"), [([0, "5"], ["Three", "Two"]), (["0", 5], ["Three", "Two"]), (["0", "5"], ["Three"])]
+)
+def test_one_number_makes_a_between_one_of_numbers_in_16(ends, names):
+    with Data(16, small_world(ZONE, THING)) as data:
+        for title, small in (("One", "9"), ("Two", "text"), ("Three", "4")):
+            data.post("Thing", title=title, small=small)
+        assert data.names("Thing", filters=[["small", "between", ends]], order_by="name") == names
+
+
+@pytest.mark.parametrize("fieldname", ["count", "nosuch"])
+def test_a_count_looks_at_the_operator_first_in_15(fieldname):
+    with Data(15, small_world(ZONE, THING)) as data, pytest.raises(errors.KeyError, match="has"):
+        data.call("frappe.client.get_count", doctype="Thing", filters=[[fieldname, "has", None]])
+
+
 def test_a_field_behind_one_that_may_not_be_selected_is_shown_in_15():
     with Data(15, small_world(doctype("Sheet", field("title"), permissions=[clerk_rule(select=1)]))) as data:
         data.post("Sheet", title="One")

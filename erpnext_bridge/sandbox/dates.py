@@ -158,6 +158,10 @@ def between(ctx: Context, value: Any, fieldtype: str) -> tuple[str, str]:
     first = ends[0] if ends else today
     last = ends[1] if len(ends) > 1 else today
     if fieldtype == "Datetime":
+        for end in (first, last):
+            if isinstance(end, str) and " " not in end.strip():
+                # Both become moments before either is written.
+                getdate(ctx, end)
         return end_text(ctx, first, "00:00:00.000000"), end_text(ctx, last, "23:59:59.999999")
     return date_text(ctx, first), date_text(ctx, last)
 

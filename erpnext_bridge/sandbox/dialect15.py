@@ -138,6 +138,9 @@ class OpenBetween:
     before: OpenBetween | None = None
 
     def closed(self, high: Expr) -> Expr:
+        if isinstance(self.low, tuple):
+            # The days of a timespan, as Python shows them.
+            raise no_routine("datetime.date")
         low = mariadb.compare(self.column, ">=", self.low)
         left, right = mariadb.as_number(self.column), mariadb.as_number(high)
         sql, params = f"({low.sql} AND {left.sql} <= {right.sql})", low.params + left.params + right.params
@@ -252,9 +255,6 @@ class _Comparison:
             dates.time_text(self.ctx, self.flt.value)
         if not self.dated:
             low, fallback = self._literal()
-            if isinstance(low, tuple):
-                # The days of a timespan, as Python shows them.
-                raise no_routine("datetime.date")
             if isinstance(low, list | dict):
                 raise syntax_error()
             column = mariadb.ifnull(self.column, fallback) if self.nullable else self.column
@@ -575,6 +575,8 @@ def count_condition(query: Query, raw: Any) -> Condition:
     alias = f"tab{doctype or query.doctype}"
     if re.search(r"\W", str(name)):
         errors.throw(query.ctx, f"Invalid filter: {name}")
+    if operator not in TREE_OPERATORS and str(operator).casefold() not in _COUNTED:
+        raise errors.KeyError(repr(str(operator).casefold()))
     if not query.joined(alias) and doctype and meta_of(query.ctx, doctype).is_child:
         query.join_children(doctype)
     column = query.scope.column(alias, str(name))
@@ -597,8 +599,6 @@ def _counted(query: Query, column: Expr, name: str, operator: Any, value: Any) -
 
 
 def _counted_by(query: Query, column: Expr, lower: str, value: Any) -> Condition:
-    if lower not in _COUNTED:
-        raise errors.KeyError(repr(lower))
     if value is None:
         return Condition(f"{column.sql} IS NULL", column.params)
     if lower in ("=", "!=", *COMPARISONS):

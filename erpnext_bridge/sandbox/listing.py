@@ -243,24 +243,27 @@ def build15(ctx: Context, args: dict[str, Any]) -> Query | None:
 
 def _conditions15(query: Query, args: dict[str, Any]) -> tuple[OpenBetween | None, int]:
     """Add what the filters ask for; return a `between` that they left open, and where the condition is that ends it."""
-    last: Condition | OpenBetween | None = None
+    before: OpenBetween | None = None
     for raw in dialect15.as_list(query.doctype, args.get("filters") or []):
+        opened, before = before, None
         with query.clause("WHERE"):
-            last = dialect15.condition(query, raw, last if isinstance(last, OpenBetween) else None)
-            if isinstance(last, Condition):
-                query.where.append(last)
+            found = dialect15.condition(query, raw, opened)
+            if isinstance(found, OpenBetween):
+                before = found
+            else:
+                query.where.append(found)
     place = len(query.where)
-    found: list[Condition] = []
+    either: list[Condition] = []
     for raw in dialect15.as_list(query.doctype, args.get("or_filters") or []):
         with query.clause("WHERE"):
-            either = dialect15.condition(query, raw)
-            if isinstance(either, OpenBetween):
+            one = dialect15.condition(query, raw)
+            if isinstance(one, OpenBetween):
                 raise syntax_error()
-            found.append(either)
-    if found:
-        sql = " OR ".join(condition.sql for condition in found)
-        query.where.append(Condition(f"({sql})", tuple(param for one in found for param in one.params)))
-    return (last if isinstance(last, OpenBetween) else None), place
+            either.append(one)
+    if either:
+        sql = " OR ".join(one.sql for one in either)
+        query.where.append(Condition(f"({sql})", tuple(param for one in either for param in one.params)))
+    return before, place
 
 
 def _rows15(query: Query, meta: DocType) -> None:

@@ -269,6 +269,10 @@ _TEXT_LITERAL: dict[str, Callable[[Expr, str], tuple[Expr, Any]]] = {
 def between(expr: Expr, low: Any, high: Any) -> Condition:
     if low is None or high is None:
         return NULL_RESULT
+    if expr.kind == TEXT and isinstance(low, str) is not isinstance(high, str):
+        # One number makes numbers of all three.
+        expr = as_number(expr)
+        low, high = (number(end) if isinstance(end, str) else end for end in (low, high))
     first, second = compare(expr, ">=", low), compare(expr, "<=", high)
     return Condition(f"({first.sql} AND {second.sql})", first.params + second.params)
 
