@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -83,10 +84,9 @@ class SiteAccess:
     @cached_property
     def facts(self) -> SiteFacts:
         site = self.site
-        if site.version is not None and site.time_zone is not None:
-            return SiteFacts(site.version, _zone(site.time_zone))
-        version, zone = _remembered_facts(self)
-        return SiteFacts(site.version or version, _zone(site.time_zone or zone))
+        version = site.version or _remembered(self, "version", _version_of)
+        zone = site.time_zone or _remembered(self, "time_zone", FrappeClient.time_zone)
+        return SiteFacts(version, _zone(zone))
 
     def make_client(self, credentials: Credentials | None, **options: Any) -> FrappeClient:
         """Return a client of this site whose requests are reported as this identity's."""
@@ -188,28 +188,29 @@ def _logged_in(access: SiteAccess) -> FrappeClient:
 
 # Facts
 
-_facts: dict[str, tuple[float, tuple[int, str]]] = {}
+_facts: dict[tuple[str, str], tuple[float, Any]] = {}
 
 
-def _remembered_facts(access: SiteAccess) -> tuple[int, str]:
+def _remembered(access: SiteAccess, what: str, ask: Callable[[FrappeClient], Any]) -> Any:
+    """Return a fact about a site: as this process knows it, else as the cache does, else as the site tells it."""
     url = access.site.url
-    until, facts = _facts.get(url, (0.0, None))
-    if facts is None or time.monotonic() >= until:
-        key = f"erpnext_bridge:facts:{url}"
-        facts = cache.get(key)
-        if facts is None:
-            facts = _ask_facts(access.client)
-            cache.set(key, facts, FACTS_TTL)
-        _facts[url] = (time.monotonic() + FACTS_TTL, facts)
-    return facts
+    until, fact = _facts.get((url, what), (0.0, None))
+    if fact is None or time.monotonic() >= until:
+        key = f"erpnext_bridge:{what}:{url}"
+        fact = cache.get(key)
+        if fact is None:
+            fact = ask(access.client)
+            cache.set(key, fact, FACTS_TTL)
+        _facts[url, what] = (time.monotonic() + FACTS_TTL, fact)
+    return fact
 
 
-def _ask_facts(client: FrappeClient) -> tuple[int, str]:
+def _version_of(client: FrappeClient) -> int:
     version = client.versions().get("frappe", "")
     major = version.partition(".")[0]
     if not major.isdecimal():
         raise UnreadableAnswer(f"The site tells no version of Frappe, but {version!r}. Set 'VERSION' for it.")
-    return int(major), client.time_zone()
+    return int(major)
 
 
 def _zone(name: str) -> ZoneInfo:

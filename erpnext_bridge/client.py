@@ -17,7 +17,12 @@ from uuid import UUID
 
 from erpnext_bridge import answers
 from erpnext_bridge.credentials import Anonymous, Credentials, Secret, SessionId
-from erpnext_bridge.errors import AuthenticationRefused, DocumentDoesNotExist, UnreadableAnswer
+from erpnext_bridge.errors import (
+    AuthenticationRefused,
+    DocumentDoesNotExist,
+    PermissionRefused,
+    UnreadableAnswer,
+)
 from erpnext_bridge.transport import (
     Answer,
     Begun,
@@ -117,8 +122,34 @@ class FrappeClient:
         return {app: str(about.get("version", "")) for app, about in apps.items()}
 
     def time_zone(self) -> str:
-        """Return the name of the zone that all of the site's times are in."""
-        return str(self.call("frappe.client.get_time_zone", http_method="GET")["time_zone"])
+        """
+        Return the name of the zone that all of the site's times are in.
+
+        System Settings say so to who may read them, and each page of the site to everybody. Not
+        `frappe.client.get_time_zone`: that is the zone that the user has chosen (frappe/client.py). UnreadableAnswer
+        where neither does.
+        """
+        return self._zone_of_settings() or self._zone_of_pages()
+
+    def _zone_of_settings(self) -> str:
+        asked = {"doctype": "System Settings", "fieldname": "time_zone"}
+        try:
+            told = self.call("frappe.client.get_value", http_method="GET", **asked)
+        except PermissionRefused:
+            return ""
+        return str(told.get("time_zone") or "") if isinstance(told, Mapping) else ""
+
+    def _zone_of_pages(self) -> str:
+        answer = self._send(Request("GET", "/login"))
+        if answer.status == 429 or answer.status >= 500:
+            raise answers.error_of(answer)
+        found = _ZONE.search(answer.content.decode("utf-8", "replace"))
+        if found is None:
+            raise UnreadableAnswer(
+                f"{self.url}/login does not tell the site's time zone. Set 'TIME_ZONE' for the site.",
+                **answer.request,
+            )
+        return found[1]
 
     def logged_user(self) -> str:
         """Return the user that the credentials stand for; Guest is refused."""
@@ -492,6 +523,9 @@ class FrappeClient:
         path, mark, fid = file_url.partition("?fid=")
         return quote(path, safe="/") + mark + quote(fid, safe="")
 
+
+_ZONE = re.compile(r'"time_zone":\s*\{\s*"system":\s*"([^"]+)"')
+"""What a page tells its scripts (frappe/website/utils.py, `get_boot_data`)."""
 
 JSON_BODY = {"Content-Type": "application/json"}
 

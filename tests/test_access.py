@@ -14,6 +14,8 @@ from django.utils import timezone
 
 from erpnext_bridge import access, signals
 from erpnext_bridge.access import open_site
+from erpnext_bridge.client import FrappeClient
+from erpnext_bridge.credentials import ApiKey
 from erpnext_bridge.errors import (
     AuthenticationRefused,
     NeedsReconnect,
@@ -24,6 +26,7 @@ from erpnext_bridge.errors import (
 )
 from erpnext_bridge.identity import Identity
 from erpnext_bridge.models import Connection
+from erpnext_bridge.sandbox import Sandbox
 from erpnext_bridge.tokens.crypto import TokensUnreadable
 from tests.wire_server import Reply, WireServer
 
@@ -287,7 +290,50 @@ def test_facts_are_asked_once(alice, site):
     for _ in range(3):
         facts = open_site(alice).facts
         assert (facts.version, facts.time_zone) == (15, ZoneInfo("America/New_York"))
-    assert asked(site) == ["get_versions", "get_time_zone"]
+    assert asked(site) == ["get_versions", "get_value"]
+
+
+def test_the_zone_that_a_user_has_chosen_is_not_the_sites(alice, site):
+    administrator = FrappeClient(site.url, ApiKey(*site.api_key("Administrator")))
+    administrator.update("User", "alice@example.com", {"time_zone": "Pacific/Auckland"})
+    client = open_site(alice).client
+    assert client.call("frappe.client.get_time_zone") == {"time_zone": "Pacific/Auckland"}
+    assert client.time_zone() == "America/New_York"
+
+
+@pytest.mark.parametrize("version", [15, 16])
+def test_who_may_not_read_the_settings_reads_the_zone_on_a_page(version):
+    with Sandbox(version=version) as demo:
+        bob = FrappeClient(demo.url, ApiKey(*demo.api_key("bob@example.com")))
+        assert bob.time_zone() == demo.site.world.time_zone
+        assert [(request.path, request.status) for request in demo.requests] == [
+            ("/api/method/frappe.client.get_value", 403),
+            ("/login", 200),
+        ]
+        demo.trouble("unavailable", match="/login")
+        with pytest.raises(TransientError):
+            bob.time_zone()
+
+
+def test_a_site_that_tells_no_time_zone_is_not_taken_to_be_in_any(erpnext):
+    with WireServer() as wire:
+        wire.reply = Reply(headers=[("Content-Type", "text/html")], body=b"<p>Sign in with your company</p>")
+        wire.replies["/api/method/frappe.client.get_value"] = Reply(
+            status=403, body=b'{"exc_type": "PermissionError"}'
+        )
+        erpnext(URL=wire.url, API_KEY="k", API_SECRET="s", VERSION=15)
+        with pytest.raises(UnreadableAnswer, match="TIME_ZONE"):
+            _ = open_site(SERVICE).facts
+        erpnext(URL=wire.url, API_KEY="k", API_SECRET="s", VERSION=15, TIME_ZONE="Asia/Tokyo")
+        assert open_site(SERVICE).facts.time_zone.key == "Asia/Tokyo"
+
+
+def test_what_is_in_the_settings_is_not_asked_for(erpnext):
+    with WireServer() as wire:
+        wire.reply = Reply(body=b'{"message": {"frappe": {"version": "15.1.0"}}}')
+        erpnext(URL=wire.url, API_KEY="k", API_SECRET="s", TIME_ZONE="Asia/Tokyo")
+        assert open_site(SERVICE).facts.version == 15
+        assert len(wire.seen) == 1
 
 
 def test_another_process_finds_them_in_the_cache(alice, site):

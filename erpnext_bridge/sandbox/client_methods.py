@@ -172,10 +172,11 @@ def get_single_value(ctx: Context, doctype: Any, field: Any) -> Any:
 
 @whitelist("frappe.client.get_time_zone", guest=True)
 def get_time_zone(ctx: Context) -> Any:
-    """A guest has no defaults of the system, but those Frappe was installed with."""
+    """The user's own zone; a guest has that which Frappe was installed with."""
     if ctx.user == "Guest":
         return {"time_zone": "Asia/Kolkata"}
-    return {"time_zone": ctx.store.single("System Settings").get("time_zone")}
+    own = ctx.store.value("User", ctx.user, "time_zone")
+    return {"time_zone": own or ctx.store.single("System Settings").get("time_zone")}
 
 
 @whitelist("frappe.client.has_permission", types={})

@@ -36,8 +36,9 @@ def message(title: str, text: str) -> str:
     return page(title, f"<h1>{escape(title)}</h1>\n<p>{text}</p>")
 
 
-def login(redirect_to: str, *, error: str = "", user: str = "") -> str:
+def login(redirect_to: str, time_zone: str, *, error: str = "", user: str = "") -> str:
     """A form with Frappe's own field names, posted to the page itself so that it needs no JavaScript."""
+    boot = json.dumps({"time_zone": {"system": time_zone}}).replace("<", "\\u003c")
     complaint = f'<p class="error" role="alert">{escape(error)}</p>\n' if error else ""
     return page(
         "Login",
@@ -49,7 +50,10 @@ def login(redirect_to: str, *, error: str = "", user: str = "") -> str:
 <label for="login_password">Password</label>
 <input id="login_password" name="pwd" type="password" autocomplete="current-password" required>
 <button class="btn btn-primary btn-login" type="submit">Login</button>
-</form>""",
+</form>
+<script type="text/javascript">
+window.frappe = {{ boot: {boot} }};
+</script>""",
     )
 
 

@@ -138,7 +138,11 @@ def login(ctx: WebContext, path: str) -> Response:
         return sign_in(ctx, target)
     if ctx.user != "Guest":
         return redirect(target or sessions.home_page(ctx, ctx.user, accounts.row(ctx.site, ctx.user)))
-    return answers.html(pages.login(target))
+    return answers.html(pages.login(target, _zone(ctx)))
+
+
+def _zone(ctx: WebContext) -> str:
+    return str(ctx.store.single("System Settings").get("time_zone") or "")
 
 
 def sign_in(ctx: WebContext, target: str) -> Response:
@@ -147,7 +151,7 @@ def sign_in(ctx: WebContext, target: str) -> Response:
         sessions.login(ctx)
     except (AuthenticationError, SecurityException) as error:
         said = str(ctx.response.get("message") or error.text)
-        return answers.html(pages.login(target, error=said, user=user), 401)
+        return answers.html(pages.login(target, _zone(ctx), error=said, user=user), 401)
     return redirect(target or str(ctx.response["home_page"]), 303)
 
 
