@@ -63,6 +63,9 @@ ENVELOPE = frozenset(
 CSRF_REFUSED = re.compile(rb'"exc_type": ?"CSRFTokenError"')
 SESSION_EXPIRED = re.compile(rb'"session_expired": ?1')
 
+# What a page tells its scripts (frappe/website/utils.py, `get_boot_data`).
+ZONE = re.compile(r'"time_zone":\s*\{\s*"system":\s*"([^"]+)"')
+
 OnUnauthorized = Callable[[], Credentials | None]
 
 
@@ -143,7 +146,7 @@ class FrappeClient:
         answer = self._send(Request("GET", "/login"))
         if answer.status == 429 or answer.status >= 500:
             raise answers.error_of(answer)
-        found = _ZONE.search(answer.content.decode("utf-8", "replace"))
+        found = ZONE.search(answer.content.decode("utf-8", "replace"))
         if found is None:
             raise UnreadableAnswer(
                 f"{self.url}/login does not tell the site's time zone. Set 'TIME_ZONE' for the site.",
@@ -523,9 +526,6 @@ class FrappeClient:
         path, mark, fid = file_url.partition("?fid=")
         return quote(path, safe="/") + mark + quote(fid, safe="")
 
-
-_ZONE = re.compile(r'"time_zone":\s*\{\s*"system":\s*"([^"]+)"')
-"""What a page tells its scripts (frappe/website/utils.py, `get_boot_data`)."""
 
 JSON_BODY = {"Content-Type": "application/json"}
 

@@ -32,6 +32,9 @@ from erpnext_bridge.pages import page_for
 from erpnext_bridge.refusals import row_number
 from erpnext_bridge.values import column_of
 
+Tables = Mapping[str, list[Any]]
+"""Accessor of a table → its rows as they were sent."""
+
 
 class ChildRowSerializer(serializers.ModelSerializer):  # type: ignore[misc]
     """
@@ -61,7 +64,7 @@ class DocumentSerializer(serializers.ModelSerializer):  # type: ignore[misc]
         arranged = {name: self._rows(document, name, *rows) for name, rows in tables.items()}
         for name, value in values.items():
             setattr(document, name, value)
-        with self._refusals({name: len(rows) for name, rows in arranged.items()}), document.edit():
+        with self._refusals(arranged), document.edit():
             document.save()
             for name, rows in arranged.items():
                 getattr(document, name).set(rows)
@@ -90,7 +93,7 @@ class DocumentSerializer(serializers.ModelSerializer):  # type: ignore[misc]
         return rows
 
     @contextmanager
-    def _refusals(self, tables: Mapping[str, int]) -> Iterator[None]:
+    def _refusals(self, tables: Tables) -> Iterator[None]:
         try:
             yield
         except Conflict:
@@ -98,18 +101,19 @@ class DocumentSerializer(serializers.ModelSerializer):  # type: ignore[misc]
         except (ValidationRefused, DuplicateDocument) as refusal:
             raise serializers.ValidationError(self._told(refusal, tables)) from refusal
 
-    def _told(self, refusal: Any, tables: Mapping[str, int]) -> dict[str, Any]:
+    def _told(self, refusal: Any, tables: Tables) -> dict[str, Any]:
         """Return the messages by field as DRF has them; those about a row stand at its place in the table that was sent."""
         told: dict[str, Any] = {}
+        named = self._named(refusal) or ["non_field_errors"]
         for message in refusal.messages or (str(refusal),):
             place = row_number(message)
-            table = next((name for name, count in tables.items() if 0 < place <= count), None)
+            table = next((name for name, rows in tables.items() if 0 < place <= len(rows)), None)
             if table is None:
-                for name in self._named(refusal) or ["non_field_errors"]:
+                for name in named:
                     told.setdefault(name, []).append(message)
                 continue
             field = next(field for field in self.fields.values() if field.source == table)
-            at_rows = told.setdefault(field.field_name, [{} for _ in range(tables[table])])
+            at_rows = told.setdefault(field.field_name, [{} for _ in tables[table]])
             for name in _labelled(message, field.child) or ["non_field_errors"]:
                 at_rows[place - 1].setdefault(name, []).append(message)
         return told

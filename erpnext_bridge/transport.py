@@ -85,7 +85,10 @@ class Request:
     idempotent: bool = False
     """Whether sending a POST twice does no more than once; a GET always is."""
     asked: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """What a list was asked for, to be told to `on_exchange`; of every other request nothing is told."""
+    """
+    What a list was asked for, or a method called with by GET, to be told to `on_exchange`; of every other request
+    nothing is told.
+    """
 
     @property
     def target(self) -> str:
@@ -132,7 +135,7 @@ class Exchange:
     error: str
     """Class of the error that ended it, or ""."""
     asked: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """Fields, filters, order and limits of a list: for a developer's eyes, not for a log."""
+    """What the request was asked with, as `Request.asked`: for a developer's eyes, not for a log."""
 
 
 # requests lets a few of urllib3's errors through; its own are OSErrors.

@@ -107,13 +107,9 @@ class Question:
     query: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def order(self) -> str:
-        return str(self.query.get("order_by", ""))
-
-    @property
     def is_ordered(self) -> bool:
-        """Whether there is one order only that the rows can come in."""
-        return self.order.endswith((" name asc", " name desc")) or self.order.split(" ")[0] == "name"
+        """Whether there is one order only that the rows can come in: names are told apart by it."""
+        return re.search(r"\bname\b`?( asc| desc)?$", str(self.query.get("order_by", ""))) is not None
 
     @property
     def is_cut(self) -> bool:

@@ -184,7 +184,7 @@ class TestCommand:
         assert len(broker()) == 1
         assert capsys.readouterr().out == "1 due write handed to the workers.\n"
 
-    def test_the_command_tells_what_it_could_not_hand_over(self, bridge, broker, capsys, settings):
+    def test_the_command_tells_what_it_could_not_hand_over(self, bridge, broker, capsys):
         for _ in range(2):
             queue_ticket()
         DocumentWrite.objects.update(next_attempt_at=timezone.now() - timedelta(minutes=1))

@@ -123,8 +123,7 @@ def get_datetime(ctx: Context, value: Any) -> datetime:
 
 def date_text(ctx: Context, value: Any) -> str:
     """frappe.db.format_date."""
-    if value and isinstance(value, int | float | list | tuple | dict):
-        raise errors.AttributeError("'NoneType' object has no attribute 'strftime'")
+    _refuse_no_text(value)
     return getdate(ctx, value).isoformat()
 
 
@@ -132,9 +131,13 @@ def datetime_text(ctx: Context, value: Any) -> str:
     """frappe.db.format_datetime."""
     if not value:
         return FALLBACK_DATETIME
-    if isinstance(value, int | float | list | tuple | dict):
-        raise errors.AttributeError("'NoneType' object has no attribute 'strftime'")
+    _refuse_no_text(value)
     return get_datetime(ctx, value).strftime("%Y-%m-%d " + _TIME_FORMAT)
+
+
+def _refuse_no_text(value: Any) -> None:
+    if value and isinstance(value, int | float | list | tuple | dict):
+        raise errors.AttributeError("'NoneType' object has no attribute 'strftime'")
 
 
 def time_text(ctx: Context, value: Any) -> str:

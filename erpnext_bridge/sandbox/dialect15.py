@@ -12,7 +12,7 @@ from .mariadb import Condition, Expr
 from .meta import OPTIONAL_FIELDS, DocField
 from .permissions import meta_of, only_select, permitted_fields, require
 from .query import Query
-from .sqltext import Parser, no_list, no_routine, syntax_error, unknown_column
+from .sqltext import Parser, members, no_list, no_routine, syntax_error, unknown_column
 
 if TYPE_CHECKING:
     from .context import Context
@@ -159,12 +159,12 @@ def condition(query: Query, raw: Any, before: OpenBetween | None = None) -> Cond
     column = _column(query, flt)
     df = meta_of(ctx, flt.doctype).field(flt.fieldname)
     nullable = flt.fieldname not in NEVER_NULL
-    if flt.operator not in (*TREE_OPERATORS, "in", "not in"):
-        return _Comparison(ctx, flt, df, column, nullable, before).condition()
     if flt.operator in TREE_OPERATORS:
         found = _tree(ctx, flt, df, column, nullable)
-    else:
+    elif flt.operator in ("in", "not in"):
         found = _membership(flt, column, nullable)
+    else:
+        return _Comparison(ctx, flt, df, column, nullable, before).condition()
     return before.around(found) if before else found
 
 
@@ -604,10 +604,7 @@ def _counted_by(query: Query, column: Expr, lower: str, value: Any) -> Condition
     if lower in ("=", "!=", *COMPARISONS):
         return mariadb.compare(column, lower, no_list(value))
     if lower in ("in", "not in"):
-        values = value.split(",") if isinstance(value, str) else value
-        if not isinstance(values, list):
-            raise errors.AttributeError(f"'{type(values).__name__}' object has no attribute 'nodes_'")
-        return mariadb.member(column, values, lower == "not in")
+        return mariadb.member(column, members(value), lower == "not in")
     if lower in ("like", "not like"):
         return mariadb.like(column, str(no_list(value)), escape=True, negated=lower == "not like")
     if lower == "is":

@@ -23,7 +23,16 @@ from .permissions import (
     shared_names,
 )
 from .query import Query
-from .sqltext import AGGREGATES, FUNCTIONS, aggregate, arithmetic, no_list, syntax_error, unknown_column
+from .sqltext import (
+    AGGREGATES,
+    FUNCTIONS,
+    aggregate,
+    arithmetic,
+    members,
+    no_list,
+    syntax_error,
+    unknown_column,
+)
 from .store import quoted
 
 if TYPE_CHECKING:
@@ -811,9 +820,7 @@ class _Simple:
         return mariadb.compare(expr, COMPARISONS[operator], no_list(self.value))
 
     def member(self, expr: Expr, operator: str) -> Condition:
-        values = self.value.split(",") if isinstance(self.value, str) else self.value
-        if not isinstance(values, list):
-            raise errors.AttributeError(f"'{type(values).__name__}' object has no attribute 'nodes_'")
+        values = members(self.value)
         if any(isinstance(one, list | dict) for one in values):
             raise syntax_error()
         return mariadb.member(expr, values, operator == "not in")

@@ -106,12 +106,15 @@ def _year(text: str) -> int:
 
 def _clock(text: str) -> str:
     match = _CLOCK.match(text)
-    if match is None:
+    if match is None or not _is_of_a_day(match):
         return "00:00:00.000000"
     hours, minutes, seconds = (int(part or 0) for part in match.group(1, 2, 3))
-    if hours > 23 or minutes > 59 or seconds > 59:
-        return "00:00:00.000000"
     return f"{hours:02}:{minutes:02}:{seconds:02}.{(match.group(4) or '').ljust(6, '0')}"
+
+
+def _is_of_a_day(clock: re.Match[str]) -> bool:
+    hours, minutes, seconds = (int(part or 0) for part in clock.group(1, 2, 3))
+    return hours < 24 and minutes < 60 and seconds < 60
 
 
 def microseconds(text: str) -> int:
@@ -140,11 +143,8 @@ def is_time(text: str) -> bool:
     if clock := _TIME.match(text):
         return all(int(part) < 60 for part in re.findall(r":(\d+)", clock[0]))
     if (stamp := _DATE.match(text)) and stamp.group(4):
-        match = _CLOCK.match(stamp.group(4))
-        if match is None or match[5]:
-            return False
-        hours, minutes, seconds = (int(part or 0) for part in match.group(1, 2, 3))
-        return hours < 24 and minutes < 60 and seconds < 60
+        clock = _CLOCK.match(stamp.group(4))
+        return clock is not None and not clock[5] and _is_of_a_day(clock)
     match = _TIME_DIGITS.fullmatch(text)
     if match is None:
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from html import escape
+from typing import Any
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 0; background: #f4f5f6; color: #1f272e; }
@@ -38,7 +39,7 @@ def message(title: str, text: str) -> str:
 
 def login(redirect_to: str, time_zone: str, *, error: str = "", user: str = "") -> str:
     """A form with Frappe's own field names, posted to the page itself so that it needs no JavaScript."""
-    boot = json.dumps({"time_zone": {"system": time_zone}}).replace("<", "\\u003c")
+    boot = quoted({"time_zone": {"system": time_zone}})
     complaint = f'<p class="error" role="alert">{escape(error)}</p>\n' if error else ""
     return page(
         "Login",
@@ -107,13 +108,14 @@ window.location.replace({quoted(deny_url)});
     )
 
 
-def quoted(url: str) -> str:
-    return json.dumps(url).replace("<", "\\u003c")
+def quoted(value: Any) -> str:
+    """A value as a page's script has it."""
+    return json.dumps(value).replace("<", "\\u003c")
 
 
 def desk(version: int, user: str, full_name: str, csrf_token: str) -> str:
     """What a signed-in user sees; loading it is what gives a session its CSRF token."""
-    boot = json.dumps({"csrf_token": csrf_token, "user": user, "version": version}).replace("<", "\\u003c")
+    boot = quoted({"csrf_token": csrf_token, "user": user, "version": version})
     return page(
         "Frappe",
         f"""<h1>Signed in as {escape(full_name)}</h1>

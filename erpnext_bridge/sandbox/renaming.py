@@ -47,16 +47,17 @@ def _validate(ctx: Context, doc: Document, old: str, new: str, merging: bool) ->
         errors.throw(ctx, "No changes made because old and new name are the same.")
     if exists is not None and not merging:
         errors.throw(ctx, f"Another {doctype} with name {new} exists, select another name")
-    if not (ctx.user == permissions.ADMINISTRATOR or _may_write(ctx, doc)):
+    if not _may_write(ctx, doc):
         errors.throw(ctx, f"You need write permission on {doctype} {old} to rename")
-    if merging and not (ctx.user == permissions.ADMINISTRATOR or _may_write(ctx, load(ctx, doctype, new))):
+    if merging and not _may_write(ctx, load(ctx, doctype, new)):
         errors.throw(ctx, f"You need write permission on {doctype} {new} to merge")
     if not doc.meta.allow_rename:
         errors.throw(ctx, f"{doctype} not allowed to be renamed")
 
 
 def _may_write(ctx: Context, doc: Document) -> bool:
-    return permissions.has_permission(ctx, doc.doctype, "write", doc, show=False)
+    may_all = ctx.user == permissions.ADMINISTRATOR
+    return may_all or permissions.has_permission(ctx, doc.doctype, "write", doc, show=False)
 
 
 def _rename_rows(ctx: Context, doc: Document, old: str, new: str) -> None:

@@ -40,6 +40,14 @@ def no_list(value: Any) -> Any:
     return ""
 
 
+def members(value: Any) -> list[Any]:
+    """The members of an IN of the query builder; a text is taken apart at its commas."""
+    values = value.split(",") if isinstance(value, str) else value
+    if not isinstance(values, list):
+        raise errors.AttributeError(f"'{type(values).__name__}' object has no attribute 'nodes_'")
+    return values
+
+
 def no_routine(name: str) -> errors.SandboxError:
     """What is called through a dot is a stored routine to MariaDB, in a database that the site's user may not enter."""
     denied = f"execute command denied to user '<database>'@'%' for routine '{name}'"

@@ -375,16 +375,21 @@ def _is_zero(value: Any) -> bool:
 def _encode_date(meta: DocType, column: str, value: Any) -> str:
     value = int(value) if isinstance(value, bool) else value
     _, text = mariadb.moment(str(value))
-    if text.startswith("0000") or _has_zone(str(value)) or not _is_clock(str(value)):
+    if not _is_moment(text, str(value)):
         raise _incorrect(meta, column, "date", value)
     return text[:10]
 
 
 def _encode_datetime(meta: DocType, column: str, value: Any) -> str:
     kind, text = mariadb.moment(str(value))
-    if text.startswith("0000") or _has_zone(str(value)) or not _is_clock(str(value)):
+    if not _is_moment(text, str(value)):
         raise _incorrect(meta, column, "datetime", value)
     return text if kind == DATETIME else f"{text} 00:00:00.000000"
+
+
+def _is_moment(read: str, written: str) -> bool:
+    """Whether a column takes a text that is read as this date, or date and time."""
+    return not read.startswith("0000") and not _has_zone(written) and _is_clock(written)
 
 
 def _is_clock(value: str) -> bool:
